@@ -1,0 +1,90 @@
+# quipu. `make help` lists the targets. Every .c in a folder of the layout is part of the program; nothing is listed twice.
+
+CC       ?= gcc
+SHARED   ?= ../shared
+GOLDEN   ?= $(SHARED)/golden
+B        ?= build
+WARN      = -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-prototypes -Wmissing-prototypes \
+            -Wvla -Wundef $(if $(WERROR),-Werror)
+OPT      ?= -O3
+# No -ffast-math: NaN must stay NaN. No -march=native: kernels are built for several instruction sets.
+CFLAGS    = -std=gnu11 $(OPT) -g -fno-math-errno -fopenmp -pthread $(WARN) -I. -D_GNU_SOURCE $(SAN) $(INC) $(EXTRA)
+SAN       = $(if $(ASAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+comma     = ,
+MULTI    := $(shell $(CC) -print-multiarch 2>/dev/null)
+BLASDIR  := $(firstword $(wildcard /usr/lib/$(MULTI)/openblas-openmp /usr/lib64 /usr/lib))
+PC        = hdf5-serial yaml-0.1 libpcre2-8
+INC      := $(shell pkg-config --cflags $(PC) 2>/dev/null) -I/usr/include/$(MULTI)/openblas-openmp
+LIBS     := -L$(BLASDIR) -Wl,-rpath,$(BLASDIR) -lopenblas -ldnnl $(shell pkg-config --libs $(PC) 2>/dev/null) -lm
+TESTLIBS := $(shell pkg-config --libs check 2>/dev/null)
+
+# Kernels: each loop file once per storage type and instruction set; the rest of autograd/cpu once.
+CPU_ONCE  = dispatch gemm_blas gemm_dnnl weight quant
+ONCE      = $(CPU_ONCE:%=autograd/cpu/%.c)
+LOOPS     = $(filter-out $(ONCE),$(wildcard autograd/cpu/*.c))
+ARCH     := $(shell uname -m)
+ISAS      = base $(if $(ASAN),,$(if $(filter x86_64,$(ARCH)),v3 v4))
+BUILDS    = f64-base $(foreach i,$(ISAS),f32-$i bf16-$i)
+FLAGS_v3  = -march=x86-64-v3
+FLAGS_v4  = -march=x86-64-v4 -mprefer-vector-width=512
+
+SRC       = $(wildcard base/*.c autograd/*.c autograd/ops/*.c optim/*.c model/*.c data/*.c eval/*.c train/*.c) \
+            $(wildcard $(ONCE))
+CLI       = $(wildcard cli/*.c)
+TEST      = $(wildcard tests/*.c tests/*/*.c tests/*/*/*.c)
+PARITY    = $(wildcard tests/parity/*.c)
+BENCH     = $(wildcard bench/*.c)
+OBJ       = $(SRC:%.c=$(B)/%.o) $(foreach b,$(BUILDS),$(LOOPS:%.c=$(B)/$(b)/%.o))
+LIB       = $(B)/libquipu.a
+
+all: quipu ## the program
+quipu: $(B)/quipu
+	@cp -f $< $@
+$(LIB): $(OBJ)
+	@rm -f $@
+	@ar rcs $@ $^
+$(B)/quipu: $(CLI:%.c=$(B)/%.o) $(LIB)
+	$(CC) $(CFLAGS) $^ -o $@ $(LIBS)
+$(B)/tests/run: $(patsubst %.c,$(B)/%.o,$(filter-out $(PARITY),$(TEST))) $(LIB)
+	$(CC) $(CFLAGS) $^ -o $@ $(TESTLIBS) $(LIBS)
+$(B)/parity: $(PARITY:%.c=$(B)/%.o) $(LIB)
+	$(CC) $(CFLAGS) $^ -o $@ $(LIBS)
+$(B)/bench/run: $(BENCH:%.c=$(B)/%.o) $(LIB)
+	$(CC) $(CFLAGS) $^ -o $@ $(LIBS)
+
+$(B)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS) -MMD -c $< -o $@
+define kernel_rule
+$(B)/$(1)/%.o: %.c
+	@mkdir -p $$(@D)
+	$$(CC) $$(CFLAGS) $$(FLAGS_$(lastword $(subst -, ,$(1)))) -DQP_ISA=$(lastword $(subst -, ,$(1))) \
+	    -DQP_T_$(shell echo $(firstword $(subst -, ,$(1))) | tr a-z A-Z) -MMD -c $$< -o $$@
+endef
+$(foreach b,$(BUILDS),$(eval $(call kernel_rule,$(b))))
+$(B)/autograd/cpu/dispatch.o: CFLAGS += $(ISAS:%=-DQP_HAVE_%)
+-include $(shell find $(B) -name '*.d' 2>/dev/null)
+
+export OMP_WAIT_POLICY = passive
+export QP_SHARED = $(SHARED)
+test: quipu $(B)/tests/run ## the Check suites; T=name runs one
+	CK_RUN_SUITE=$(T) QP_BUILD=$(B) $(B)/tests/run
+asan: ## the suites under AddressSanitizer and UBSan
+	@$(MAKE) --no-print-directory ASAN=1 B=build-asan OPT=-O1 build-asan/tests/run build-asan/quipu
+	CK_RUN_SUITE=$(T) QP_BUILD=build-asan ASAN_OPTIONS=detect_leaks=1 CK_TIMEOUT_MULTIPLIER=6 build-asan/tests/run
+parity: $(B)/parity ## compare with golden data; GOLDEN=DIR [PARITY=group,...]
+	@if [ -d "$(GOLDEN)" ]; then $(B)/parity "$(GOLDEN)" "$(SHARED)" "$(PARITY_GROUPS)"; \
+	else echo "parity: SKIPPED: no golden data at $(GOLDEN) (say GOLDEN=DIR)"; fi
+PARITY_GROUPS = $(if $(filter command line environment,$(origin PARITY)),$(PARITY))
+layers: ## every #include against the table in docs/ARCHITECTURE.md
+	@tests/layers.sh
+FORMATTED = $(wildcard */*.[ch] */*/*.[ch])
+format: ## clang-format in place
+	clang-format -i $(FORMATTED)
+format-check:
+	@clang-format --dry-run -Werror $(FORMATTED) && echo "format: clean"
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile
+clean: ## remove everything built
+	rm -rf build build-* quipu
+.PHONY: all test asan parity layers format format-check help clean demo check bench

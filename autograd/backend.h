@@ -1,0 +1,28 @@
+/* The kernel table: one function a line of kernels.def, one table a compute type. */
+#ifndef QP_AUTOGRAD_BACKEND_H
+#define QP_AUTOGRAD_BACKEND_H
+#include "autograd/tensor.h"
+
+/* AdamW's scalars for one step; bias corrections are 1 - beta^t. */
+typedef struct {
+    double lr, beta1, beta2, eps, weight_decay, correction1, correction2;
+    double grad_scale; /* clipping: multiplies every gradient first */
+} qp_adamw_args;
+
+typedef struct {
+#define QP_KERNEL(name, args) void(*name) args;
+#include "autograd/kernels.def"
+#undef QP_KERNEL
+} qp_kernels;
+
+typedef struct {
+    const char *name;                   /* "cpu-v4", "null" */
+    const qp_kernels *k[QP_NCOMPUTE];   /* f64, f32, bf16 */
+} qp_backend;
+
+const qp_backend *qp_cpu_backend(void);  /* best build for this CPU, chosen and self-tested once */
+const qp_backend *qp_null_backend(void); /* computes nothing; for planning */
+
+/* For `quipu env`: which implementation serves kernel `name` for a compute type, e.g. "onednn avx512_bf16". */
+const char *qp_kernel_origin(const qp_backend *be, const char *name, qp_storage compute);
+#endif

@@ -1,0 +1,70 @@
+/* Context and tape. Ops compute at once; one is recorded when the context records and an input needs a
+   gradient. Everything an op makes lives in the context's arena until its scope closes. */
+#ifndef QP_AUTOGRAD_TAPE_H
+#define QP_AUTOGRAD_TAPE_H
+#include "autograd/backend.h"
+#include "base/arena.h"
+#include "base/rng.h"
+
+typedef struct qp_ctx qp_ctx;
+typedef struct qp_node qp_node;
+
+/* One static const per op file. An op without a backward is not an op. */
+typedef struct {
+    const char *name;
+    void (*backward)(qp_ctx *c, qp_node *n);
+} qp_op;
+
+/* First member of every op's own node struct. Recording order is a topological order. */
+enum { QP_MAX_IN = 8 };
+struct qp_node {
+    const qp_op *op;
+    qp_node *prev;
+    qp_tensor *out, *in[QP_MAX_IN];
+    bool shares_out; /* adds into an earlier node's output: that node gives it back */
+};
+#define QP_IN(...) ((qp_tensor *[QP_MAX_IN]){ __VA_ARGS__ })
+
+/* What makes a segment's weights usable and lets them go again: streaming, sharding, or NULLs for nothing. */
+typedef struct {
+    void (*enter)(void *state, void *module);
+    void (*leave)(void *state, void *module);
+    void *state;
+} qp_residency;
+
+struct qp_ctx {
+    const qp_backend *be;
+    qp_arena arena;
+    qp_node *tape;
+    bool recording;
+    bool recompute; /* segments keep only their input */
+    qp_residency residency;
+    qp_rng rng; /* dropout; segments repeat it */
+};
+
+/* budget_bytes 0: the machine's memory. recording starts true. c must not move afterwards. */
+qp_status qp_ctx_init(qp_ctx *c, const qp_backend *be, size_t budget_bytes, qp_err *err) QP_MUST_CHECK;
+void qp_ctx_release(qp_ctx *c);
+
+qp_tensor *qp_new(qp_ctx *c, qp_storage storage, int ndim, const int64_t *shape);
+static inline qp_tensor *qp_like(qp_ctx *c, const qp_tensor *t) { return qp_new(c, t->storage, t->ndim, t->shape); }
+/* A tensor over the caller's memory, which must outlive the scope; needs no gradient. */
+qp_tensor *qp_wrap_data(qp_ctx *c, qp_storage storage, int ndim, const int64_t *shape, void *data);
+
+/* The kernels for t's type on this context's backend. */
+static inline const qp_kernels *qp_k(const qp_ctx *c, const qp_tensor *t) { return c->be->k[t->storage]; }
+
+/* Puts a node on the tape if recording and any input needs a gradient, else returns NULL. */
+void *qp_record(qp_ctx *c, size_t bytes, const qp_op *op, qp_tensor *out, qp_tensor *const in[QP_MAX_IN]);
+
+/* Where an op's backward writes t's gradient; NULL: not wanted. *beta is 0 on the first write, 1 after. */
+void *qp_grad(qp_ctx *c, qp_tensor *t, double *beta);
+
+/* Walks the tape back to `stop`, adding to gradients and giving each node's value and gradient back to the
+   arena as it passes. Afterwards only parameters' gradients, and those of inputs made before `stop`, remain. */
+void qp_backward_to(qp_ctx *c, qp_node *stop);
+/* The gradient of the rank-0 loss is `scale`. The loss's own value survives the walk. */
+void qp_backward(qp_ctx *c, qp_tensor *loss, double scale);
+/* The same from any y with a given dy (y's type and shape). */
+void qp_backward_from(qp_ctx *c, qp_tensor *y, const void *dy);
+#endif

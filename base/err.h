@@ -1,0 +1,39 @@
+/* What went wrong, and the program's exit code for it. */
+#ifndef QP_BASE_ERR_H
+#define QP_BASE_ERR_H
+#include <stddef.h>
+
+typedef enum {
+    QP_OK = 0,
+    QP_FAIL = 1,     /* the work failed */
+    QP_USAGE = 2,    /* command line or configuration */
+    QP_BADFILE = 65, /* a file is not what it should be */
+    QP_BUG = 70,
+    QP_NOMEM = 71,
+    QP_IO = 74,
+    QP_STOPPED = 75, /* on a signal, checkpoint saved */
+} qp_status;
+
+/* A fixed buffer, so that reporting cannot fail. Zero it before use. */
+typedef struct {
+    qp_status status;
+    char msg[1000];
+} qp_err;
+
+#define QP_MUST_CHECK __attribute__((warn_unused_result))
+#define QP_PRINTF(f, a) __attribute__((format(printf, f, a)))
+
+/* Sets err and returns the status: `return qp_fail(err, QP_IO, "%s: %s", path, strerror(errno));` */
+qp_status qp_fail(qp_err *err, qp_status status, const char *fmt, ...) QP_PRINTF(3, 4);
+
+/* Puts "what: " in front of the message there; returns its status unchanged. */
+qp_status qp_wrap(qp_err *err, const char *fmt, ...) QP_PRINTF(2, 3);
+
+/* Where nothing can be undone: prints the place and the message, exits with the status. */
+_Noreturn void qp_fatal(qp_status status, const char *file, int line, const char *fmt, ...)
+    QP_PRINTF(4, 5);
+
+/* Holds in every build. Keep it out of inner loops. */
+#define QP_ASSERT(cond, ...)                                                                       \
+    ((cond) ? (void)0 : qp_fatal(QP_BUG, __FILE__, __LINE__, __VA_ARGS__))
+#endif

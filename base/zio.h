@@ -1,0 +1,43 @@
+/* Files: whole reads, read-only maps, and writes that either happen completely or not at all. */
+#ifndef QP_BASE_ZIO_H
+#define QP_BASE_ZIO_H
+#include "base/buf.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Reads a whole regular file; appends to out. QP_IO when it cannot be read, with strerror's words; a missing
+   file is QP_USAGE ("PATH: no such file"). */
+qp_status qp_file_read(const char *path, qp_buf *out, qp_err *err) QP_MUST_CHECK;
+
+typedef struct {
+    const uint8_t *data;
+    size_t len;
+} qp_map;
+qp_status qp_map_open(qp_map *m, const char *path, qp_err *err) QP_MUST_CHECK; /* read-only, shared */
+void qp_map_release(qp_map *m);
+
+bool qp_path_exists(const char *path);
+bool qp_path_is_dir(const char *path);
+char *qp_path_join(const char *dir, const char *name); /* caller frees; an absolute name stays itself */
+qp_status qp_mkdirs(const char *path, qp_err *err) QP_MUST_CHECK;
+qp_status qp_remove_tree(const char *path, qp_err *err) QP_MUST_CHECK; /* absent is fine */
+
+/* Writes path via "path.tmp": every write, fsync, close and rename checked, then the folder is synced. On
+   failure the old file stays and no temporary remains. */
+qp_status qp_file_write(const char *path, const void *data, size_t len, qp_err *err) QP_MUST_CHECK;
+
+/* The same for data that comes in pieces: open, add, then finish (or abandon, which removes the temporary). */
+typedef struct {
+    int fd;
+    char *path, *tmp;
+    uint64_t bytes;
+    uint8_t *buffer;
+    size_t filled;
+} qp_out;
+qp_status qp_out_open(qp_out *o, const char *path, qp_err *err) QP_MUST_CHECK;
+qp_status qp_out_add(qp_out *o, const void *data, size_t len, qp_err *err) QP_MUST_CHECK;
+qp_status qp_out_finish(qp_out *o, qp_err *err) QP_MUST_CHECK;
+void qp_out_abandon(qp_out *o);
+
+qp_status qp_sync_dir(const char *dir, qp_err *err) QP_MUST_CHECK;
+#endif

@@ -1,0 +1,48 @@
+/* Gradients to new weights. An optimiser is a row of the type table in optim.c; its state is flat arrays beside
+   the parameter store, so a checkpoint and a rank's share are ranges. */
+#ifndef QP_OPTIM_OPTIM_H
+#define QP_OPTIM_OPTIM_H
+#include "autograd/param.h"
+
+typedef struct {
+    double beta1, beta2, eps, weight_decay;
+} qp_optim_settings;
+
+typedef struct qp_optim qp_optim;
+typedef struct {
+    const char *name; /* "adamw" */
+    int states;       /* state arrays of the store's size */
+    const char *state_name[4];
+    /* Updates masters and values of elements lo .. hi-1, which never cut a group. step counts from 1. */
+    void (*step)(qp_optim *o, qp_ctx *c, int64_t lo, int64_t hi, double lr, double grad_scale, int64_t step);
+} qp_optim_type;
+
+struct qp_optim {
+    const qp_optim_type *type;
+    qp_params *params; /* borrowed */
+    qp_optim_settings s;
+    void *state[4]; /* params->n elements each, f32 (f64 for f64); zero at the start */
+};
+
+/* Unknown names: QP_USAGE naming the known ones. */
+qp_status qp_optim_init(qp_optim *o, const char *type, const qp_optim_settings *s, qp_params *p, qp_err *err) QP_MUST_CHECK;
+void qp_optim_release(qp_optim *o);
+/* One update of everything: groups, rate scales and decay observed. */
+void qp_optim_step(qp_optim *o, qp_ctx *c, double lr, double grad_scale, int64_t step);
+
+/* Rate at step k (1-based) as a factor of the peak, as transformers' schedules define it. */
+typedef enum { QP_SCHEDULE_CONSTANT, QP_SCHEDULE_LINEAR, QP_SCHEDULE_COSINE, QP_SCHEDULE_WSD } qp_schedule_kind;
+typedef struct {
+    qp_schedule_kind kind;
+    int64_t warmup, total; /* steps */
+    double min_ratio;      /* cosine's end; wsd's and linear's too */
+    double decay_ratio;    /* wsd: share of the steps spent falling */
+} qp_schedule;
+bool qp_schedule_find(const char *name, qp_schedule_kind *kind);
+double qp_schedule_factor(const qp_schedule *s, int64_t step);
+
+/* sqrt(sum g^2) over the store, summed in f64 in a fixed order. */
+double qp_grad_norm(qp_ctx *c, const qp_params *p);
+/* What clipping multiplies by: min(1, max_norm / (norm + 1e-6)), as torch; max_norm <= 0: 1. */
+double qp_clip_scale(double norm, double max_norm);
+#endif
