@@ -12,8 +12,9 @@ typedef struct qp_scope {
     size_t start;
     struct {
         size_t size;
-        void *head;
+        void *head; /* recycled blocks of that size */
     } bin[QP_ARENA_BINS];
+    void *rest; /* recycled blocks of more sizes than there are bins */
 } qp_scope;
 
 typedef struct {

@@ -9,6 +9,7 @@ typedef struct {
     size_t len, cap;
 } qp_buf;
 
+void qp_buf_reserve(qp_buf *b, size_t more); /* room for `more` bytes and the NUL behind data + len */
 void qp_buf_add(qp_buf *b, const void *data, size_t len);
 void qp_buf_str(qp_buf *b, const char *s);
 void qp_buf_char(qp_buf *b, char c);
