@@ -13,7 +13,7 @@ typedef struct {
     const char *name; /* "adamw" */
     int states;       /* state arrays of the store's size */
     const char *state_name[4];
-    /* Updates masters and values of elements lo .. hi-1, which never cut a group. step counts from 1. */
+    /* Updates masters and values of elements lo .. hi-1, which may span groups. step counts from 1. */
     void (*step)(qp_optim *o, qp_ctx *c, int64_t lo, int64_t hi, double lr, double grad_scale, int64_t step);
 } qp_optim_type;
 
@@ -30,15 +30,24 @@ void qp_optim_release(qp_optim *o);
 /* One update of everything: groups, rate scales and decay observed. */
 void qp_optim_step(qp_optim *o, qp_ctx *c, double lr, double grad_scale, int64_t step);
 
-/* Rate at step k (1-based) as a factor of the peak, as transformers' schedules define it. */
-typedef enum { QP_SCHEDULE_CONSTANT, QP_SCHEDULE_LINEAR, QP_SCHEDULE_COSINE, QP_SCHEDULE_WSD } qp_schedule_kind;
+/* Rate at step k (1-based) as a factor of the peak: transformers' formulas. Warm-up rises to 1 at step
+   `warmup`, the end is reached at step `total`. lag 0: step k has f(k), so that no step is spent at rate 0
+   (transformers' cosine_warmup_with_min_lr); lag 1: f(k - 1), as its other schedules count. */
+typedef enum {
+    QP_SCHEDULE_CONSTANT,
+    QP_SCHEDULE_LINEAR,
+    QP_SCHEDULE_COSINE,
+    QP_SCHEDULE_WSD, /* warm-up from min_ratio, stable, then a cosine down to min_ratio */
+    QP_SCHEDULES
+} qp_schedule_kind;
 typedef struct {
     qp_schedule_kind kind;
     int64_t warmup, total; /* steps */
-    double min_ratio;      /* cosine's end; wsd's and linear's too */
+    double min_ratio;      /* where linear, cosine and wsd end */
     double decay_ratio;    /* wsd: share of the steps spent falling */
+    int64_t lag;           /* 0 or 1 */
 } qp_schedule;
-bool qp_schedule_find(const char *name, qp_schedule_kind *kind);
+bool qp_schedule_find(const char *name, qp_schedule_kind *kind); /* "constant", "linear", "cosine", "wsd" */
 double qp_schedule_factor(const qp_schedule *s, int64_t step);
 
 /* sqrt(sum g^2) over the store, summed in f64 in a fixed order. */
