@@ -1,0 +1,49 @@
+/* Computes nothing. A step run on it takes the memory that the real one takes and touches almost
+   none of it. Where a caller decides by a result, the result is made harmless: no norm, no loss. */
+#include "autograd/backend.h"
+#include <string.h>
+#pragma GCC diagnostic ignored "-Wunused-parameter"
+#pragma GCC diagnostic ignored "-Woverride-init"
+
+#define QP_KERNEL(name, args)                                                                      \
+    static void null_##name args {}
+#include "autograd/kernels.def"
+#undef QP_KERNEL
+
+static void no_norm(double *out, void *work, const void *g, int64_t n) { *out = 0; }
+
+/* top 0, sum 1, hit 0: every row's loss is log 1 - 0. */
+static void no_loss_f64(void *top, void *sum, void *hit, const void *logits, const int32_t *targets,
+                        int64_t v0, int64_t n, int64_t c)
+{
+    memset(top, 0, (size_t)n * sizeof(double));
+    memset(hit, 0, (size_t)n * sizeof(double));
+    for (int64_t i = 0; i < n; i++) ((double *)sum)[i] = 1;
+}
+
+static void no_loss_f32(void *top, void *sum, void *hit, const void *logits, const int32_t *targets,
+                        int64_t v0, int64_t n, int64_t c)
+{
+    memset(top, 0, (size_t)n * sizeof(float));
+    memset(hit, 0, (size_t)n * sizeof(float));
+    for (int64_t i = 0; i < n; i++) ((float *)sum)[i] = 1;
+}
+
+#define QP_KERNEL(name, args) .name = null_##name,
+static const qp_kernels nothing_f64 = {
+#include "autograd/kernels.def"
+    .sumsq = no_norm,
+    .xent_chunk = no_loss_f64,
+};
+static const qp_kernels nothing_f32 = {
+#include "autograd/kernels.def"
+    .sumsq = no_norm,
+    .xent_chunk = no_loss_f32,
+};
+#undef QP_KERNEL
+
+const qp_backend *qp_null_backend(void)
+{
+    static const qp_backend b = { "null", { &nothing_f64, &nothing_f32, &nothing_f32 } };
+    return &b;
+}

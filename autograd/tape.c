@@ -1,0 +1,110 @@
+#include "autograd/tape.h"
+#include <string.h>
+
+qp_status qp_ctx_init(qp_ctx *c, const qp_backend *be, size_t budget_bytes, qp_err *err)
+{
+    *c = (qp_ctx){ .be = be, .recording = true };
+    return qp_arena_init(&c->arena, budget_bytes, err);
+}
+
+void qp_ctx_release(qp_ctx *c)
+{
+    qp_arena_release(&c->arena);
+    *c = (qp_ctx){ 0 };
+}
+
+qp_tensor *qp_wrap_data(qp_ctx *c, qp_storage storage, int ndim, const int64_t *shape, void *data)
+{
+    QP_ASSERT(ndim >= 0 && ndim <= QP_MAX_DIMS, "a tensor of %d dimensions", ndim);
+    qp_tensor *t = qp_arena_alloc(&c->arena, sizeof *t);
+    *t = (qp_tensor){ .storage = storage, .ndim = ndim, .data = data };
+    for (int i = 0; i < ndim; i++) {
+        QP_ASSERT(shape[i] >= 0, "dimension %d of a tensor is %lld", i, (long long)shape[i]);
+        t->shape[i] = shape[i];
+    }
+    return t;
+}
+
+qp_tensor *qp_new(qp_ctx *c, qp_storage storage, int ndim, const int64_t *shape)
+{
+    qp_tensor *t = qp_wrap_data(c, storage, ndim, shape, NULL);
+    t->data = qp_arena_alloc(&c->arena, qp_value_bytes(t));
+    return t;
+}
+
+void *qp_record(qp_ctx *c, size_t bytes, const qp_op *op, qp_tensor *out,
+                qp_tensor *const in[QP_MAX_IN])
+{
+    bool wanted = false;
+    for (int i = 0; i < QP_MAX_IN; i++) wanted |= in[i] && in[i]->needs_grad;
+    if (!c->recording || !wanted) return NULL;
+    qp_node *n = qp_arena_alloc(&c->arena, bytes);
+    memset(n, 0, bytes);
+    *n = (qp_node){ .op = op, .prev = c->tape, .out = out };
+    memcpy(n->in, in, sizeof n->in);
+    c->tape = n;
+    out->needs_grad = true;
+    return n;
+}
+
+/* An activation of an outer scope must not get a gradient that dies with this one: see segment.c.
+ */
+static bool lies_outside(const qp_arena *a, const void *p)
+{
+    const char *at = p;
+    return at >= a->base && at < a->base + a->scope->start;
+}
+
+void *qp_grad(qp_ctx *c, qp_tensor *t, double *beta)
+{
+    *beta = 1;
+    if (!t || !t->needs_grad) return NULL;
+    if (t->grad) return t->grad;
+    *beta = 0;
+    if (t->grad_home) return t->grad = t->grad_home;
+    QP_ASSERT(!t->is_param, "a parameter %s without a place for its gradient", qp_str(t));
+    QP_ASSERT(!lies_outside(&c->arena, t), "a gradient for %s, made outside the open scope",
+              qp_str(t));
+    return t->grad = qp_arena_alloc(&c->arena, qp_value_bytes(t));
+}
+
+static void walk(qp_ctx *c, qp_node *stop, const qp_tensor *root)
+{
+    while (c->tape != stop) {
+        qp_node *n = c->tape;
+        QP_ASSERT(n, "walking back past the start of the tape");
+        c->tape = n->prev;
+        if (n->out->grad) n->op->backward(c, n);
+        if (n->shares_out) continue;
+        qp_arena_recycle(&c->arena, n->out->grad, qp_value_bytes(n->out));
+        n->out->grad = NULL;
+        if (n->out == root) continue;
+        qp_arena_recycle(&c->arena, n->out->data, qp_value_bytes(n->out));
+        n->out->data = NULL; /* a later use stops at once */
+    }
+}
+
+void qp_backward_to(qp_ctx *c, qp_node *stop) { walk(c, stop, NULL); }
+
+static void *root_grad(qp_ctx *c, qp_tensor *y)
+{
+    double beta;
+    void *dy = qp_grad(c, y, &beta);
+    QP_ASSERT(dy, "%s depends on nothing that is trained", qp_str(y));
+    QP_ASSERT(beta == 0, "%s was run back before", qp_str(y));
+    return dy;
+}
+
+void qp_backward(qp_ctx *c, qp_tensor *loss, double scale)
+{
+    QP_ASSERT(loss->ndim == 0, "backward from %s: a loss has rank 0", qp_str(loss));
+    void *dy = root_grad(c, loss);
+    qp_k(c, loss)->cast_in(dy, 0, &scale, QP_F64, 1);
+    walk(c, NULL, loss);
+}
+
+void qp_backward_from(qp_ctx *c, qp_tensor *y, const void *dy)
+{
+    qp_k(c, y)->axpy(root_grad(c, y), 0, dy, 1, qp_numel(y));
+    walk(c, NULL, y);
+}
