@@ -20,4 +20,19 @@ static inline size_t qp_sumsq_work(int64_t n)
 {
     return (size_t)((n + QP_SUM_BLOCK - 1) / QP_SUM_BLOCK) * sizeof(double);
 }
+
+/* Attention: one f32 or f64 sum for every output row; backward the same for dq, dk and dv. */
+static inline size_t qp_attn_fwd_work(qp_storage compute, int64_t n, int64_t m, int64_t h,
+                                      int64_t g, int64_t e)
+{
+    (void)m, (void)g;
+    return (size_t)(n * h * e) * (compute == QP_F64 ? sizeof(double) : sizeof(float));
+}
+
+static inline size_t qp_attn_bwd_work(qp_storage compute, int64_t n, int64_t m, int64_t h,
+                                      int64_t g, int64_t e)
+{
+    return (size_t)(n * h * e + 2 * m * g * e) *
+           (compute == QP_F64 ? sizeof(double) : sizeof(float));
+}
 #endif
