@@ -1,5 +1,6 @@
 #include "base/buf.h"
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +20,7 @@ void qp_buf_reserve(qp_buf *b, size_t more)
     size_t cap = b->cap < 32 ? 64 : 2 * b->cap;
     if (cap < need) cap = need;
     b->data = qp_xrealloc(b->data, cap, 1);
+    b->data[b->len] = '\0';
     b->cap = cap;
 }
 
@@ -69,7 +71,9 @@ void *qp_xmalloc(size_t bytes)
 
 void *qp_xcalloc(size_t count, size_t bytes)
 {
-    void *p = calloc(count ? count : 1, bytes ? bytes : 1);
+    size_t total; /* calloc checks it too, but sanitizers stop the program there */
+    bool fits = !__builtin_mul_overflow(count, bytes, &total);
+    void *p = fits ? calloc(count ? count : 1, bytes ? bytes : 1) : NULL;
     if (!p)
         qp_fatal(QP_NOMEM, __FILE__, __LINE__, "out of memory: %zu x %zu bytes wanted", count,
                  bytes);
@@ -79,8 +83,8 @@ void *qp_xcalloc(size_t count, size_t bytes)
 void *qp_xrealloc(void *p, size_t count, size_t bytes)
 {
     size_t total;
-    if (__builtin_mul_overflow(count, bytes, &total)) total = SIZE_MAX;
-    p = total == SIZE_MAX ? NULL : realloc(p, total ? total : 1);
+    bool fits = !__builtin_mul_overflow(count, bytes, &total);
+    p = fits ? realloc(p, total ? total : 1) : NULL;
     if (!p)
         qp_fatal(QP_NOMEM, __FILE__, __LINE__, "out of memory: %zu x %zu bytes wanted", count,
                  bytes);
