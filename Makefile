@@ -1,4 +1,9 @@
-# quipu. `make help` lists the targets. Every .c in a folder of the layout is part of the program; nothing is listed twice.
+# quipu. `make help` lists the targets. Every .c in a folder of the layout is part of the program; nothing is
+# listed twice.
+
+ifeq (,$(filter -j%,$(MAKEFLAGS)))
+MAKEFLAGS += -j$(shell nproc)
+endif
 
 CC       ?= gcc
 SHARED   ?= ../shared
@@ -32,7 +37,7 @@ SRC       = $(wildcard base/*.c autograd/*.c autograd/ops/*.c optim/*.c model/*.
             $(wildcard $(ONCE))
 CLI       = $(wildcard cli/*.c)
 TEST      = $(wildcard tests/*.c tests/*/*.c tests/*/*/*.c)
-PARITY    = $(wildcard tests/parity/*.c)
+PARITY_SRC = $(wildcard tests/parity/*.c)
 BENCH     = $(wildcard bench/*.c)
 OBJ       = $(SRC:%.c=$(B)/%.o) $(foreach b,$(BUILDS),$(LOOPS:%.c=$(B)/$(b)/%.o))
 LIB       = $(B)/libquipu.a
@@ -45,9 +50,9 @@ $(LIB): $(OBJ)
 	@ar rcs $@ $^
 $(B)/quipu: $(CLI:%.c=$(B)/%.o) $(LIB)
 	$(CC) $(CFLAGS) $^ -o $@ $(LIBS)
-$(B)/tests/run: $(patsubst %.c,$(B)/%.o,$(filter-out $(PARITY),$(TEST))) $(LIB)
+$(B)/tests/run: $(patsubst %.c,$(B)/%.o,$(filter-out $(PARITY_SRC),$(TEST))) $(LIB)
 	$(CC) $(CFLAGS) $^ -o $@ $(TESTLIBS) $(LIBS)
-$(B)/parity: $(PARITY:%.c=$(B)/%.o) $(LIB)
+$(B)/parity: $(PARITY_SRC:%.c=$(B)/%.o) $(LIB)
 	$(CC) $(CFLAGS) $^ -o $@ $(LIBS)
 $(B)/bench/run: $(BENCH:%.c=$(B)/%.o) $(LIB)
 	$(CC) $(CFLAGS) $^ -o $@ $(LIBS)
@@ -83,8 +88,23 @@ format: ## clang-format in place
 	clang-format -i $(FORMATTED)
 format-check:
 	@clang-format --dry-run -Werror $(FORMATTED) && echo "format: clean"
+werror: ## every warning is an error, gcc and clang
+	@$(MAKE) --no-print-directory WERROR=1 $(B)/quipu $(B)/tests/run $(B)/parity $(B)/bench/run
+	@$(MAKE) --no-print-directory WERROR=1 CC=clang OPT=-O1 B=build-clang ISAS=base build-clang/libquipu.a
+	@echo "werror: clean with gcc and clang"
+check: ## what CI runs
+	@$(MAKE) --no-print-directory format-check
+	@$(MAKE) --no-print-directory layers
+	@$(MAKE) --no-print-directory werror
+	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory asan
+	@$(MAKE) --no-print-directory parity PARITY=-real
+bench: $(B)/bench/run quipu ## this machine's peaks, and what training reaches of them
+	$(B)/bench/run
+demo: quipu ## train a small model, LoRA-tune it, sample from it: under four minutes
+	@configs/demo/run.sh
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile
 clean: ## remove everything built
 	rm -rf build build-* quipu
-.PHONY: all test asan parity layers format format-check help clean demo check bench
+.PHONY: all test asan parity layers format format-check werror check bench demo help clean

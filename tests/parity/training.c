@@ -1,0 +1,305 @@
+/* training/: whole trajectories, one accumulated step, schedules. */
+#include "tests/parity/training.h"
+#include "optim/optim.h"
+#include "tests/parity/models.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static qp_schedule schedule_of(parity *p, const qp_value *json, int64_t total)
+{
+    qp_schedule s = { .kind = QP_SCHEDULE_CONSTANT, .total = total };
+    const qp_value *name = qp_json_get(json, "schedule"), *ratio = qp_json_get(json, "min_lr_rate");
+    if (name && !strncmp(name->str, "cosine", 6)) {
+        s.kind = QP_SCHEDULE_COSINE;
+        s.warmup = (int64_t)parity_get(p, json, "warmup_steps");
+        s.min_ratio = ratio ? ratio->number : 0;
+    }
+    return s;
+}
+
+static void compare_step(parity *p, int64_t k, const qp_value *want, double lr, double loss,
+                         double norm)
+{
+    char what[40];
+    snprintf(what, sizeof what, "step %lld", (long long)k);
+    if (qp_json_get(want, "lr"))
+        parity_number(p, "lr_per_step", what, lr, parity_get(p, want, "lr"));
+    parity_number(p, "loss_per_step", what, loss, parity_get(p, want, "loss"));
+    parity_number(p, "grad_norm_per_step", what, norm, parity_get(p, want, "grad_norm"));
+}
+
+void parity_trajectory(parity *p, qp_ctx *c, qp_model *m, const qp_value *json, const char *batches,
+                       const char *grad_prefix)
+{
+    qp_safetensors st = { 0 };
+    qp_err err = { 0 };
+    qp_optim o = { 0 };
+    qp_params *params = qp_model_params(m);
+    const qp_value *betas = qp_json_get(json, "betas"), *steps = qp_json_get(json, "steps");
+    qp_optim_settings settings = { .beta1 = qp_json_at(betas, 0)->number,
+                                   .beta2 = qp_json_at(betas, 1)->number,
+                                   .eps = parity_get(p, json, "eps"),
+                                   .weight_decay = parity_get(p, json, "weight_decay") };
+    if (!parity_open(p, &st, batches)) return;
+    const qp_file_tensor *shape = qp_safetensors_find(&st, "input_ids");
+    int32_t *ids = parity_i32(p, &st, "input_ids", NULL),
+            *labels = parity_i32(p, &st, "labels", NULL);
+    qp_batch b = { 0 };
+    if (ids && labels && parity_ok(p, qp_optim_init(&o, "adamw", &settings, params, &err), &err)) {
+        int64_t rows = shape->shape[1], len = shape->shape[2], k = 0;
+        qp_schedule schedule = schedule_of(p, json, steps->count);
+        for (const qp_value *want = steps->child; want; want = want->next, k++) {
+            double lr = parity_get(p, json, "lr") * qp_schedule_factor(&schedule, k + 1);
+            qp_batch_clear(&b);
+            parity_add_rows(&b, ids + k * rows * len, labels + k * rows * len, NULL, rows, len);
+            qp_scope s;
+            qp_scope_open(&c->arena, &s);
+            qp_params_begin_step(params);
+            qp_tensor *loss = qp_model_loss(c, m, &b, NULL);
+            double mean = (double)*(float *)loss->data / (double)b.targets_n;
+            qp_backward(c, loss, 1 / (double)b.targets_n);
+            qp_params_end_grads(params);
+            double norm = qp_grad_norm(c, params);
+            if (k == 0 && grad_prefix[0]) { /* PEFT's clip follows; these are from before it */
+                const char *path = p->path;
+                char what[] = "step 1";
+                for (int64_t i = 0; i < params->count; i++) {
+                    char name[400], label[460];
+                    snprintf(name, sizeof name, "%s%s.weight", grad_prefix, params->item[i].name);
+                    if (!qp_safetensors_find(&st, name))
+                        snprintf(name, sizeof name, "%s%s", grad_prefix, params->item[i].name);
+                    snprintf(label, sizeof label, "%s %s", what, params->item[i].name);
+                    int64_t n;
+                    double *wanted = parity_f64(p, &st, name, &n),
+                           *got = parity_widen((const float *)params->grad + params->item[i].lo,
+                                               QP_F32, n);
+                    if (wanted) parity_compare(p, "grad_step1", label, got, wanted, n);
+                    free(wanted);
+                    free(got);
+                }
+                p->path = path;
+            }
+            qp_optim_step(&o, c, lr, qp_clip_scale(norm, parity_get(p, json, "clip_grad_norm")),
+                          k + 1);
+            qp_scope_close(&c->arena, &s);
+            compare_step(p, k + 1, want, lr, mean, norm);
+        }
+    }
+    qp_batch_release(&b);
+    free(ids);
+    free(labels);
+    qp_optim_release(&o);
+    qp_safetensors_release(&st);
+}
+
+/* Final masters against a stored file, names as stored with prefix in front and ending behind our
+ * parameter's. */
+static void compare_final(parity *p, qp_params *params, const char *relative, const char *prefix,
+                          const char *const *metrics)
+{
+    qp_safetensors st = { 0 };
+    if (!parity_open(p, &st, relative)) return;
+    for (int64_t i = 0; i < params->count; i++) {
+        char name[400];
+        snprintf(name, sizeof name, "%s%s", prefix, params->item[i].name);
+        if (!qp_safetensors_find(&st, name))
+            snprintf(name, sizeof name, "%s%s.weight", prefix, params->item[i].name);
+        int64_t n;
+        double *want = parity_f64(p, &st, name, &n),
+               *got = parity_widen((const float *)params->master + params->item[i].lo, QP_F32, n);
+        for (int k = 0; want && metrics[k]; k++)
+            parity_compare(p, metrics[k], params->item[i].name, got, want, n);
+        free(want);
+        free(got);
+    }
+    qp_safetensors_release(&st);
+}
+
+static qp_model *open_for_training(parity *p, const qp_value *json, const char *adapter)
+{
+    qp_err err = { 0 };
+    qp_model *m = NULL;
+    const qp_value *base = qp_json_get(json, "model");
+    char *path = parity_path(p, "%s", base->str);
+    qp_model_options o = { .compute = QP_F32, .load_in = QP_F32, .train_base = !adapter };
+    if (parity_ok(p, qp_model_open(&m, path, &o, &err), &err) &&
+        (!adapter || parity_ok(p, qp_model_load_adapter(m, adapter, &err), &err)))
+        parity_ok(p, qp_model_seal(m, &err), &err);
+    free(path);
+    if (!p->failure[0]) return m;
+    qp_model_free(m);
+    return NULL;
+}
+
+/* training/full and training/long */
+void parity_training_full(parity *p, const char *path)
+{
+    static const char *const metrics[] = { "final_weights", "final_weights_p999",
+                                           "final_weights_max", NULL };
+    char relative[300];
+    snprintf(relative, sizeof relative, "%s/trajectory.json", path);
+    qp_value *json = parity_json(p, relative);
+    qp_model *m = json ? open_for_training(p, json, NULL) : NULL;
+    qp_ctx c;
+    parity_context(&c);
+    if (m) {
+        snprintf(relative, sizeof relative, "%s/batches.safetensors", path);
+        char *batches = parity_path(p, "%s", relative);
+        if (!qp_path_exists(batches)) parity_fail(p, "no %s", relative);
+        free(batches);
+        if (!p->failure[0]) parity_trajectory(p, &c, m, json, relative, "");
+        snprintf(relative, sizeof relative, "%s/final_weights.safetensors", path);
+        compare_final(p, qp_model_params(m), relative, "", metrics);
+    }
+    qp_ctx_release(&c);
+    qp_model_free(m);
+    qp_json_free(json);
+}
+
+static void adapter_logits(parity *p, qp_ctx *c, qp_model *m, const char *batches,
+                           const char *field)
+{
+    qp_safetensors st = { 0 };
+    if (!parity_open(p, &st, batches)) return;
+    const qp_file_tensor *shape = qp_safetensors_find(&st, "input_ids");
+    int64_t n, rows = shape->shape[1], len = shape->shape[2];
+    int32_t *ids = parity_i32(p, &st, "input_ids", NULL),
+            *labels = parity_i32(p, &st, "labels", NULL);
+    double *want = parity_f64(p, &st, field, &n);
+    qp_batch b = { 0 };
+    parity_add_rows(&b, ids, labels, NULL, rows, len);
+    qp_scope s;
+    qp_scope_open(&c->arena, &s);
+    c->recording = false;
+    double *got =
+        parity_widen(qp_model_logits(c, m, qp_model_hidden(c, m, &b, NULL))->data, QP_F32, n);
+    if (want) parity_compare(p, "logits_adapter", field, got, want, n);
+    c->recording = true;
+    qp_scope_close(&c->arena, &s);
+    qp_batch_release(&b);
+    free(got);
+    free(want);
+    free(ids);
+    free(labels);
+    qp_safetensors_release(&st);
+}
+
+void parity_training_lora(parity *p, const char *path)
+{
+    static const char *const metrics[] = { "final_adapter", NULL };
+    char relative[300], batches[300];
+    snprintf(relative, sizeof relative, "%s/trajectory.json", path);
+    snprintf(batches, sizeof batches, "%s/batches.safetensors", path);
+    qp_value *json = parity_json(p, relative);
+    char *adapter = parity_path(p, "%s/initial_adapter", path);
+    qp_model *m = json ? open_for_training(p, json, adapter) : NULL;
+    qp_ctx c;
+    parity_context(&c);
+    if (m) {
+        adapter_logits(p, &c, m, batches, "logits_initial_adapter");
+        parity_trajectory(p, &c, m, json, batches, "grad_step1.");
+        adapter_logits(p, &c, m, batches, "logits_final_adapter");
+        snprintf(relative, sizeof relative, "%s/final_adapter/adapter_model.safetensors", path);
+        compare_final(p, qp_model_params(m), relative, "base_model.model.", metrics);
+    }
+    free(adapter);
+    qp_ctx_release(&c);
+    qp_model_free(m);
+    qp_json_free(json);
+}
+
+/* Micro-batches with unequal target counts: the gradient of sum(nll) / all targets. */
+void parity_accumulation(parity *p, const char *path)
+{
+    char relative[300];
+    qp_safetensors st = { 0 };
+    snprintf(relative, sizeof relative, "%s/case.json", path);
+    qp_value *json = parity_json(p, relative);
+    snprintf(relative, sizeof relative, "%s/case.safetensors", path);
+    qp_model *m = json ? open_for_training(p, json, NULL) : NULL;
+    qp_ctx c;
+    parity_context(&c);
+    if (m && parity_open(p, &st, relative)) {
+        const qp_file_tensor *shape = qp_safetensors_find(&st, "input_ids");
+        int64_t micros = shape->shape[0], rows = shape->shape[1], len = shape->shape[2],
+                targets = 0;
+        int32_t *ids = parity_i32(p, &st, "input_ids", NULL),
+                *labels = parity_i32(p, &st, "labels", NULL);
+        qp_params *params = qp_model_params(m);
+        qp_batch *b = qp_xcalloc((size_t)micros, sizeof *b);
+        double sum = 0;
+        for (int64_t i = 0; i < micros; i++) {
+            parity_add_rows(&b[i], ids + i * rows * len, labels + i * rows * len, NULL, rows, len);
+            targets += b[i].targets_n;
+        }
+        qp_params_begin_step(params);
+        for (int64_t i = 0; i < micros; i++) {
+            qp_scope s;
+            char what[40];
+            snprintf(what, sizeof what, "micro-batch %lld", (long long)i);
+            qp_scope_open(&c.arena, &s);
+            qp_tensor *loss = qp_model_loss(&c, m, &b[i], NULL);
+            double nll = (double)*(float *)loss->data;
+            qp_backward(&c, loss, 1 / (double)targets);
+            qp_scope_close(&c.arena, &s);
+            parity_number(p, "nll_sums", what, nll,
+                          qp_json_at(qp_json_get(json, "nll_sums"), i)->number);
+            sum += nll;
+            qp_batch_release(&b[i]);
+        }
+        qp_params_end_grads(params);
+        parity_number(p, "loss", "the step", sum / (double)targets, parity_get(p, json, "loss"));
+        parity_number(p, "grad_norm", "the step", qp_grad_norm(&c, params),
+                      parity_get(p, json, "grad_norm"));
+        parity_gradients(p, params, &st, "grad.", "the step");
+        free(b);
+        free(ids);
+        free(labels);
+    }
+    qp_ctx_release(&c);
+    qp_safetensors_release(&st);
+    qp_model_free(m);
+    qp_json_free(json);
+}
+
+/* Ours is a function of the steps done: transformers' factor k of the older schedules (whose first
+   update has rate 0), and k + 1 of the two that begin above 0. */
+void parity_schedules(parity *p, const char *path)
+{
+    static const struct {
+        const char *golden;
+        qp_schedule_kind kind;
+        bool min_ratio;
+        int64_t ahead;
+    } rows[] = { { "constant_with_warmup", QP_SCHEDULE_CONSTANT, false, 0 },
+                 { "linear", QP_SCHEDULE_LINEAR, false, 0 },
+                 { "cosine", QP_SCHEDULE_COSINE, false, 0 },
+                 { "cosine_with_min_lr", QP_SCHEDULE_COSINE, true, 0 },
+                 { "cosine_warmup_with_min_lr", QP_SCHEDULE_COSINE, true, 1 },
+                 { "wsd_linear_warmup_cosine_decay", QP_SCHEDULE_WSD, true, 1 } };
+    qp_value *json = parity_json(p, path);
+    const qp_value *factors = qp_json_get(json, "factors");
+    for (const qp_value *f = factors ? factors->child : NULL; f; f = f->next) {
+        size_t i = 0;
+        while (i < sizeof rows / sizeof rows[0] && strcmp(rows[i].golden, f->key)) i++;
+        if (i == sizeof rows / sizeof rows[0]) {
+            snprintf(p->note + strlen(p->note), sizeof p->note - strlen(p->note), "%s%s",
+                     p->note[0] ? ", " : "not built yet: ", f->key);
+            continue;
+        }
+        qp_schedule s = { .kind = rows[i].kind,
+                          .warmup = (int64_t)parity_get(p, json, "warmup_steps"),
+                          .total = (int64_t)parity_get(p, json, "total_steps") };
+        if (rows[i].min_ratio) s.min_ratio = parity_get(p, json, "min_lr_rate");
+        s.decay_ratio = parity_get(p, json, "wsd_decay_steps") / (double)s.total;
+        int64_t k = 0;
+        for (const qp_value *v = f->child; v; v = v->next, k++) {
+            char what[80];
+            snprintf(what, sizeof what, "%s[%lld]", f->key, (long long)k);
+            parity_number(p, "factors", what, qp_schedule_factor(&s, k + rows[i].ahead), v->number);
+        }
+    }
+    qp_json_free(json);
+}
