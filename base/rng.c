@@ -1,27 +1,16 @@
 #include "base/rng.h"
 #include <math.h>
 
-/* Philox 4x32 with ten rounds: counter (index, stream), key. Two outputs of 64 bits. */
+/* A counter's four words as two of 64 bits. */
 typedef struct {
     uint64_t a, b;
 } pair;
 
 static pair philox(uint64_t key, uint64_t stream, uint64_t index)
 {
-    uint32_t c0 = (uint32_t)index, c1 = (uint32_t)(index >> 32);
-    uint32_t c2 = (uint32_t)stream, c3 = (uint32_t)(stream >> 32);
-    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
-    for (int round = 0; round < 10; round++) {
-        uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
-        c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
-        c1 = (uint32_t)p1;
-        c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
-        c3 = (uint32_t)p0;
-        k0 +=
-            0x9E3779B9u; /* the golden ratio, and sqrt(3) - 1: the paper's Weyl sequence of keys */
-        k1 += 0xBB67AE85u;
-    }
-    return (pair){ (uint64_t)c1 << 32 | c0, (uint64_t)c3 << 32 | c2 };
+    uint32_t c[4];
+    qp_philox(c, key, stream, index);
+    return (pair){ (uint64_t)c[1] << 32 | c[0], (uint64_t)c[3] << 32 | c[2] };
 }
 
 uint64_t qp_rng_key(uint64_t seed, const char *purpose)

@@ -17,7 +17,8 @@ enum { QP_GRAIN = 1 << 15 };
 
 #if defined QP_T_F64
 #    define QP_TNAME f64
-enum { QP_T = QP_F64, QP_R = QP_F64 };
+#    define QP_T QP_F64
+#    define QP_R QP_F64
 typedef double T;
 typedef double R;
 static inline R LD(T v) { return v; }
@@ -26,7 +27,8 @@ static inline R EXP(R v) { return exp(v); }
 static inline R SQRT(R v) { return sqrt(v); }
 #elif defined QP_T_F32
 #    define QP_TNAME f32
-enum { QP_T = QP_F32, QP_R = QP_F32 };
+#    define QP_T QP_F32
+#    define QP_R QP_F32
 typedef float T;
 typedef float R;
 static inline R LD(T v) { return v; }
@@ -35,7 +37,8 @@ static inline R EXP(R v) { return qp_expf(v); }
 static inline R SQRT(R v) { return sqrtf(v); }
 #elif defined QP_T_BF16
 #    define QP_TNAME bf16
-enum { QP_T = QP_BF16, QP_R = QP_F32 };
+#    define QP_T QP_BF16
+#    define QP_R QP_F32
 typedef uint16_t T;
 typedef float R;
 static inline R LD(T v) { return qp_from_bf16(v); }

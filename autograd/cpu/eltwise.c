@@ -1,0 +1,52 @@
+/* Loops over values that know nothing of their neighbours. */
+#include "autograd/cpu/kernel.h"
+
+void K(zero)(void *y_, int64_t n)
+{
+    T *y = y_;
+#pragma omp parallel for simd schedule(static) if (parallel : n > QP_GRAIN)
+    for (int64_t i = 0; i < n; i++) y[i] = 0;
+}
+
+void K(axpy)(void *y_, double beta, const void *x_, double alpha, int64_t n)
+{
+    T *y = y_;
+    const T *x = x_;
+    const R a = (R)alpha;
+#pragma omp parallel for simd schedule(static) if (parallel : n > QP_GRAIN)
+    for (int64_t i = 0; i < n; i++) y[i] = ACC(y[i], beta, a * LD(x[i]));
+}
+
+void K(add)(void *y_, const void *a_, const void *b_, int64_t n)
+{
+    T *y = y_;
+    const T *a = a_, *b = b_;
+#pragma omp parallel for simd schedule(static) if (parallel : n > QP_GRAIN)
+    for (int64_t i = 0; i < n; i++) y[i] = ST(LD(a[i]) + LD(b[i]));
+}
+
+/* silu(g) u = g s u with s = 1 / (1 + e^-g). e^-g = inf makes s 0, which is right. */
+void K(swiglu_fwd)(void *y_, const void *g_, const void *u_, int64_t n)
+{
+    T *y = y_;
+    const T *g = g_, *u = u_;
+#pragma omp parallel for simd schedule(static) if (parallel : n > QP_GRAIN)
+    for (int64_t i = 0; i < n; i++) {
+        R x = LD(g[i]), s = 1 / (1 + EXP(-x));
+        y[i] = ST(x * s * LD(u[i]));
+    }
+}
+
+/* du = dy g s,  dg = dy u s (1 + g (1 - s)) */
+void K(swiglu_bwd)(void *dg_, double bg, void *du_, double bu, const void *dy_, const void *g_,
+                   const void *u_, int64_t n)
+{
+    T *dg = dg_, *du = du_;
+    const T *dy = dy_, *g = g_, *u = u_;
+#pragma omp parallel for simd schedule(static) if (parallel : n > QP_GRAIN)
+    for (int64_t i = 0; i < n; i++) {
+        R x = LD(g[i]), s = 1 / (1 + EXP(-x)), e = LD(dy[i]) * s, v = LD(u[i]);
+        if (dg) dg[i] = ACC(dg[i], bg, e * v * (1 + x * (1 - s)));
+        if (du) du[i] = ACC(du[i], bu, e * x);
+    }
+}
