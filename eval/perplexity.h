@@ -5,16 +5,32 @@
 #include "model/model.h"
 
 typedef struct {
+    const char *method; /* hf (or NULL), hf-exact, paper, llama.cpp */
+    int64_t context;    /* tokens a window sees */
+    int64_t stride;     /* tokens from window to window; 0: context. hf and hf-exact only */
+    int32_t bos;  /* llama.cpp: what the model reads in place of a window's first token; -1: that
+                     token */
+    int64_t rows; /* windows go through the model together, up to about this many rows; 0: 2048 */
+    void (*progress)(void *arg, int64_t done, int64_t windows,
+                     double ppl); /* after each pass; may be NULL */
+    void *arg;
+} qp_ppl_options;
+
+typedef struct {
     int64_t windows, tokens; /* tokens scored */
-    double nll;              /* mean, natural log */
-    double ppl, stderr_ppl;
-    double bits_per_byte; /* NaN when the bytes are not known */
+    double nll;              /* mean, natural log, weighted as the method says */
+    double ppl;              /* exp(nll) */
+    double stderr_ppl;       /* ppl sqrt((mean(nll^2) - mean(nll)^2) / (tokens - 1)) */
+    double bits_per_byte; /* nll / ln 2 * tokens of the text / its bytes; NaN when the bytes are not
+                             known */
 } qp_ppl;
 
-/* method: hf, hf-exact, paper, llama.cpp. context L and stride (0: L) in tokens. ids are the whole text's; bytes its length.
-   bos -1: none put in place (llama.cpp). Rows of several windows go through one pass of at most `rows` rows. */
-qp_status qp_perplexity(qp_ctx *c, qp_model *m, const char *method, const int32_t *ids, int64_t n, int64_t bytes,
-                        int64_t context, int64_t stride, int32_t bos, qp_ppl *out, qp_err *err) QP_MUST_CHECK;
-/* The training loop's evaluation: mean loss over every target of the loader's epoch 0, at most max_tokens targets (0: all). */
-qp_status qp_eval_loss(qp_ctx *c, qp_model *m, qp_loader *l, int64_t max_tokens, qp_ppl *out, qp_err *err) QP_MUST_CHECK;
+/* ids: the whole text's, as the tokenizer gives them; bytes: its length, 0 if unknown. An unknown
+   method or a text that is too short is QP_USAGE, a loss that is not finite QP_FAIL. */
+qp_status qp_perplexity(qp_ctx *c, qp_model *m, const qp_ppl_options *o, const int32_t *ids,
+                        int64_t n, int64_t bytes, qp_ppl *out, qp_err *err) QP_MUST_CHECK;
+/* The training loop's evaluation: mean loss over the targets of the loader's epoch 0, until
+   max_tokens of them (0: all). windows counts documents. */
+qp_status qp_eval_loss(qp_ctx *c, qp_model *m, qp_loader *l, int64_t max_tokens, qp_ppl *out,
+                       qp_err *err) QP_MUST_CHECK;
 #endif
