@@ -1,5 +1,5 @@
-/* Gradients to new weights. An optimiser is a row of the type table in optim.c; its state is flat arrays beside
-   the parameter store, so a checkpoint and a rank's share are ranges. */
+/* Gradients to new weights. An optimiser is a row of the type table in optim.c; its state is flat
+   arrays beside the parameter store, so a checkpoint and a rank's share are ranges. */
 #ifndef QP_OPTIM_OPTIM_H
 #define QP_OPTIM_OPTIM_H
 #include "autograd/param.h"
@@ -13,8 +13,10 @@ typedef struct {
     const char *name; /* "adamw" */
     int states;       /* state arrays of the store's size */
     const char *state_name[4];
-    /* Updates masters and values of elements lo .. hi-1, which may span groups. step counts from 1. */
-    void (*step)(qp_optim *o, qp_ctx *c, int64_t lo, int64_t hi, double lr, double grad_scale, int64_t step);
+    /* Updates masters and values of elements lo .. hi-1, which may span groups. step counts from 1.
+     */
+    void (*step)(qp_optim *o, qp_ctx *c, int64_t lo, int64_t hi, double lr, double grad_scale,
+                 int64_t step);
 } qp_optim_type;
 
 struct qp_optim {
@@ -25,14 +27,16 @@ struct qp_optim {
 };
 
 /* Unknown names: QP_USAGE naming the known ones. */
-qp_status qp_optim_init(qp_optim *o, const char *type, const qp_optim_settings *s, qp_params *p, qp_err *err) QP_MUST_CHECK;
+qp_status qp_optim_init(qp_optim *o, const char *type, const qp_optim_settings *s, qp_params *p,
+                        qp_err *err) QP_MUST_CHECK;
 void qp_optim_release(qp_optim *o);
 /* One update of everything: groups, rate scales and decay observed. */
 void qp_optim_step(qp_optim *o, qp_ctx *c, double lr, double grad_scale, int64_t step);
 
-/* Rate at step k (1-based) as a factor of the peak: transformers' formulas. Warm-up rises to 1 at step
-   `warmup`, the end is reached at step `total`. lag 0: step k has f(k), so that no step is spent at rate 0
-   (transformers' cosine_warmup_with_min_lr); lag 1: f(k - 1), as its other schedules count. */
+/* Rate at step k (1-based) as a factor of the peak: transformers' formulas. Warm-up rises to 1 at
+   step `warmup`, the end is reached at step `total`. lag 0: step k has f(k), so that no step is
+   spent at rate 0 (transformers' cosine_warmup_with_min_lr); lag 1: f(k - 1), as its other
+   schedules count. */
 typedef enum {
     QP_SCHEDULE_CONSTANT,
     QP_SCHEDULE_LINEAR,
@@ -47,7 +51,8 @@ typedef struct {
     double decay_ratio;    /* wsd: share of the steps spent falling */
     int64_t lag;           /* 0 or 1 */
 } qp_schedule;
-bool qp_schedule_find(const char *name, qp_schedule_kind *kind); /* "constant", "linear", "cosine", "wsd" */
+bool qp_schedule_find(const char *name,
+                      qp_schedule_kind *kind); /* "constant", "linear", "cosine", "wsd" */
 double qp_schedule_factor(const qp_schedule *s, int64_t step);
 
 /* sqrt(sum g^2) over the store, summed in f64 in a fixed order. */

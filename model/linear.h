@@ -1,0 +1,25 @@
+/* A projection y = x W^T. Blocks hold slots, `qp_proj *`; what adapts one (LoRA) takes the slot's
+   projection in and puts itself there, and the block never hears of it. */
+#ifndef QP_MODEL_LINEAR_H
+#define QP_MODEL_LINEAR_H
+#include "autograd/ops.h"
+
+typedef struct qp_proj qp_proj;
+typedef struct {
+    qp_tensor *(*forward)(qp_ctx *c, qp_proj *p, qp_tensor *x); /* x (N, in) to a fresh (N, out) */
+    void (*free)(qp_proj *p);
+} qp_proj_type;
+struct qp_proj { /* first member of every kind */
+    const qp_proj_type *type;
+    int64_t in, out;
+};
+
+static inline qp_tensor *qp_proj_forward(qp_ctx *c, qp_proj *p, qp_tensor *x)
+{
+    return p->type->forward(c, p, x);
+}
+void qp_proj_free(qp_proj *p); /* NULL: nothing */
+
+/* w (out, in) is borrowed. */
+qp_proj *qp_dense_new(qp_tensor *w);
+#endif

@@ -1,0 +1,7 @@
+/* The rows of optim.c's table. */
+#ifndef QP_OPTIM_TYPES_H
+#define QP_OPTIM_TYPES_H
+#include "optim/optim.h"
+
+extern const qp_optim_type qp_adamw;
+#endif
