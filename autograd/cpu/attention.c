@@ -1,77 +1,127 @@
-/* y[i] = softmax(q[i] k^T / sqrt(e)) v over the keys first[i] .. last[i], without the n x m matrix:
-   the sum is rescaled whenever a larger score appears. Dao et al. 2022, arXiv:2205.14135. */
-#include "autograd/cpu/kernel.h"
+/* y = softmax(q k^T / sqrt(e)) v without the matrix of scores: a tile of keys at a time, all that
+   came before rescaled when a larger score appears. Dao et al. 2022, arXiv:2205.14135. */
+#include "autograd/cpu/attention.h"
 
-static R dot(const T *a, const T *b, int64_t e)
+/* A thread's scratch for one tile of rows. */
+typedef struct {
+    R *q, *acc;    /* [block][c][lane] */
+    R *top, *sum;  /* [row]: largest score so far, sum of exp(score - top) */
+    R *k, *v;      /* [key][c] */
+    R *s;          /* [key][lane] */
+    int32_t *last; /* [row] */
+} scratch;
+
+static scratch scratch_of(const attn *p, R *slot)
 {
-    R s = 0;
-    for (int64_t c = 0; c < e; c++) s += LD(a[c]) * LD(b[c]);
-    return s;
+    const int64_t rows = qp_attn_rows(p->h, p->g);
+    scratch x;
+    x.q = slot;
+    x.acc = x.q + rows * p->e;
+    x.top = x.acc + rows * p->e;
+    x.sum = x.top + rows;
+    x.s = x.sum + rows;
+    x.last = (int32_t *)(x.s + KEYS * W);
+    x.k = (R *)(x.last + rows);
+    x.v = x.k + KEYS * p->e;
+    return x;
 }
 
-void K(attn_fwd)(void *y_, void *lse_, void *work, const void *q_, const void *k_, const void *v_,
+/* Scores of one block become exp(s - top), the block's sums and accumulator follow the new top.
+   Keys go four at a time to shorten the chain of maxima; rows of s behind kn are filled up with
+   -inf. */
+static void soften(const attn *p, R *s, R *top, R *sum, R *acc, const int32_t *last, int64_t lanes,
+                   int64_t j0, int64_t kn)
+{
+    R now[W], keep[W], total[W];
+    bool moved = false;
+    const int64_t kn4 = (kn + 3) / 4 * 4;
+    for (int64_t i = kn * W; i < kn4 * W; i++) s[i] = -INFINITY;
+    for (int64_t j = 0; j < kn; j++)
+#pragma omp simd
+        for (int64_t l = 0; l < lanes; l++)
+            s[j * W + l] = j0 + j <= last[l] ? s[j * W + l] : -INFINITY;
+    for (int64_t l = 0; l < lanes; l++) now[l] = top[l], total[l] = 0;
+    for (int64_t j = 0; j < kn4; j += 4) {
+        const R *a = s + j * W, *b = a + W, *c = b + W, *d = c + W;
+#pragma omp simd
+        for (int64_t l = 0; l < lanes; l++) {
+            R ab = a[l] > b[l] ? a[l] : b[l], cd = c[l] > d[l] ? c[l] : d[l];
+            R abcd = ab > cd ? ab : cd;
+            now[l] = now[l] > abcd ? now[l] : abcd;
+        }
+    }
+    for (int64_t j = 0; j < kn4; j += 4) {
+        R *a = s + j * W, *b = a + W, *c = b + W, *d = c + W;
+#pragma omp simd
+        for (int64_t l = 0; l < lanes; l++) {
+            a[l] = EXP(a[l] - now[l]);
+            b[l] = EXP(b[l] - now[l]);
+            c[l] = EXP(c[l] - now[l]);
+            d[l] = EXP(d[l] - now[l]);
+            total[l] += (a[l] + b[l]) + (c[l] + d[l]);
+        }
+    }
+    for (int64_t l = 0; l < lanes; l++) {
+        keep[l] = EXP(top[l] - now[l]);
+        moved |= keep[l] != 1;
+        sum[l] = sum[l] * keep[l] + total[l];
+        top[l] = now[l];
+    }
+    for (int64_t c = 0; moved && c < p->e; c++)
+#pragma omp simd
+        for (int64_t l = 0; l < lanes; l++) acc[c * W + l] *= keep[l];
+}
+
+static void finish(const attn *p, const attn_rows *w, const scratch *x, T *y, R *lse)
+{
+    for (int64_t r = 0; r < w->rows; r++) {
+        const int64_t at = attn_at(p, w, r);
+        const R *lane = x->acc + r / W * p->e * W + r % W, sum = x->sum[r];
+        for (int64_t c = 0; c < p->e; c++) y[at + c] = ST(lane[c * W] / sum);
+        if (lse) lse[at / p->e] = x->top[r] + (R)log((double)sum);
+    }
+}
+
+static void forward_tile(const attn *p, attn_tile t, int64_t head, T *y, R *lse, R *slot)
+{
+    const scratch x = scratch_of(p, slot);
+    const attn_rows w = attn_rows_of(p, t, head);
+    attn_last(p, &w, x.last);
+    attn_across(x.q, p, &w, p->q, p->scale);
+    memset(x.acc, 0, (size_t)(w.blocks * p->e * W) * sizeof(R));
+    for (int64_t r = 0; r < w.blocks * W; r++) x.top[r] = -INFINITY, x.sum[r] = 0;
+    for (int64_t j = t.k0; j < t.k1; j += KEYS) {
+        const int64_t kn = t.k1 - j < KEYS ? t.k1 - j : KEYS;
+        attn_widen(x.k, p, p->k, head, j, kn);
+        attn_widen(x.v, p, p->v, head, j, kn);
+        for (int64_t b = 0; b < w.blocks; b++) {
+            const int64_t lanes = attn_lanes(attn_block_rows(&w, b));
+            const int32_t *last = x.last + b * W;
+            const int64_t seen = attn_seen(last, lanes, j, kn);
+            if (!seen) continue;
+            R *acc = x.acc + b * p->e * W;
+            outer(x.s, W, seen, lanes, x.k, p->e, 1, x.q + b * p->e * W, W, p->e, false);
+            soften(p, x.s, x.top + b * W, x.sum + b * W, acc, last, lanes, j, seen);
+            attn_gather(acc, p, x.v, x.s, last, lanes, j, seen);
+        }
+    }
+    finish(p, &w, &x, y, lse);
+}
+
+void K(attn_fwd)(void *y, void *lse, void *work, const void *q, const void *k, const void *v,
                  const int32_t *first, const int32_t *last, int64_t n, int64_t m, int64_t h,
                  int64_t g, int64_t e)
 {
-    const T *q = q_, *k = k_, *v = v_;
-    T *y = y_;
-    R *lse = lse_, scale = 1 / (R)sqrt((double)e);
-    (void)m;
-#pragma omp parallel for collapse(2) schedule(dynamic, 16) if (n * h * e > QP_GRAIN)
-    for (int64_t i = 0; i < n; i++)
-        for (int64_t a = 0; a < h; a++) {
-            const int64_t row = (i * h + a) * e, kh = a / (h / g);
-            R *acc = (R *)work + row, top = -INFINITY, sum = 0;
-            for (int64_t c = 0; c < e; c++) acc[c] = 0;
-            for (int64_t j = first[i]; j <= last[i]; j++) {
-                const int64_t key = (j * g + kh) * e;
-                R s = dot(q + row, k + key, e) * scale, top_now = s > top ? s : top;
-                R keep = EXP(top - top_now), p = EXP(s - top_now);
-                sum = sum * keep + p;
-                for (int64_t c = 0; c < e; c++) acc[c] = acc[c] * keep + p * LD(v[key + c]);
-                top = top_now;
-            }
-            for (int64_t c = 0; c < e; c++) y[row + c] = ST(acc[c] / sum);
-            if (lse) lse[i * h + a] = top + (R)log((double)sum);
-        }
-}
-
-static void add_out(T *out, double beta, const R *sum, int64_t n)
-{
-    if (!out) return;
-    for (int64_t i = 0; i < n; i++) out[i] = ACC(out[i], beta, sum[i]);
-}
-
-/* With p = exp(s - lse) and delta = dy . y:  dv = p^T dy,  ds = p (dy v^T - delta) / sqrt(e),
-   dk = ds^T q,  dq = ds k. A thread owns a key head, so no two add to the same sum. */
-void K(attn_bwd)(void *dq, double bq, void *dk, double bk, void *dv, double bv, void *work,
-                 const void *dy_, const void *y_, const void *lse_, const void *q_, const void *k_,
-                 const void *v_, const int32_t *first, const int32_t *last, int64_t n, int64_t m,
-                 int64_t h, int64_t g, int64_t e)
-{
-    const T *dy = dy_, *y = y_, *q = q_, *k = k_, *v = v_;
-    const R *lse = lse_;
-    const R scale = 1 / (R)sqrt((double)e);
-    R *wk = work, *wv = wk + m * g * e, *wq = wv + m * g * e;
-    memset(work, 0, (size_t)(n * h * e + 2 * m * g * e) * sizeof(R));
-#pragma omp parallel for schedule(static) if (n * h * e > QP_GRAIN)
-    for (int64_t kh = 0; kh < g; kh++)
-        for (int64_t i = 0; i < n; i++)
-            for (int64_t a = kh * (h / g); a < (kh + 1) * (h / g); a++) {
-                const int64_t row = (i * h + a) * e;
-                const R delta = dot(dy + row, y + row, e);
-                for (int64_t j = first[i]; j <= last[i]; j++) {
-                    const int64_t key = (j * g + kh) * e;
-                    R p = EXP(dot(q + row, k + key, e) * scale - lse[i * h + a]);
-                    R ds = p * (dot(dy + row, v + key, e) - delta) * scale;
-                    for (int64_t c = 0; c < e; c++) {
-                        wv[key + c] += p * LD(dy[row + c]);
-                        wk[key + c] += ds * LD(q[row + c]);
-                        wq[row + c] += ds * LD(k[key + c]);
-                    }
-                }
-            }
-    add_out(dq, bq, wq, n * h * e);
-    add_out(dk, bk, wk, m * g * e);
-    add_out(dv, bv, wv, m * g * e);
+    const attn p = attn_of(q, k, v, first, last, n, m, h, g, e);
+    const int64_t slot = qp_attn_fwd_slot(h, g, e);
+    attn_tile *tile = (attn_tile *)((R *)work + slot * qp_attn_slots(n, g));
+    int64_t tiles = 0, pairs = 0;
+    for (int32_t i = 0; i < n; i = tile[tiles++].q1) {
+        tile[tiles] = attn_cut(&p, i, (int32_t)n);
+        pairs += (int64_t)(tile[tiles].q1 - i) * (tile[tiles].k1 - tile[tiles].k0);
+    }
+    /* Late tiles see the most keys: they go first, so that no thread is left alone with one. */
+#pragma omp parallel for schedule(dynamic) num_threads(attn_threads(tiles *g, pairs *h *e))
+    for (int64_t i = tiles * g - 1; i >= 0; i--)
+        forward_tile(&p, tile[i / g], i % g, y, lse, (R *)work + slot * omp_get_thread_num());
 }

@@ -1,0 +1,136 @@
+/* What attention's forward and backward share. A row is one query of one head. The queries of one
+   document whose heads share a key head make a tile of rows; its rows lie across the vector lanes,
+   its keys are taken KEYS at a time, counted from the document's first: scores are s[key][row], so
+   no sum or maximum ever crosses lanes, and a lane never learns who its neighbours are. */
+#ifndef QP_AUTOGRAD_CPU_ATTENTION_H
+#define QP_AUTOGRAD_CPU_ATTENTION_H
+#include "autograd/cpu/outer.h"
+#include <omp.h>
+
+enum {
+    KEYS = QP_ATTN_KEYS, /* keys and values of a tile stay in the first cache */
+    W = NR * VL,         /* rows of a block: what outer() computes at once */
+};
+
+typedef struct {
+    const T *q, *k, *v;
+    const int32_t *first, *last;
+    int64_t n, m, h, g, e, rep; /* rep query heads share a key head */
+    R scale;
+} attn;
+
+/* Queries q0 .. q1-1 see keys k0 .. k1-1, all from k0 on. */
+typedef struct {
+    int32_t q0, q1, k0, k1;
+} attn_tile;
+
+/* A tile seen by one key head: its rows and where they are. Row r is query q0 + r / rep. */
+typedef struct {
+    attn_tile t;
+    int64_t head, rows, blocks; /* blocks of W rows; the last may have lanes without a row */
+} attn_rows;
+
+static inline attn attn_of(const void *q, const void *k, const void *v, const int32_t *first,
+                           const int32_t *last, int64_t n, int64_t m, int64_t h, int64_t g,
+                           int64_t e)
+{
+    return (attn){ q, k, v, first, last, n, m, h, g, e, h / g, (R)(1 / sqrt((double)e)) };
+}
+
+/* The next tile from query q0 on, before `end`: one document, so many queries as fill the rows. */
+static inline attn_tile attn_cut(const attn *p, int32_t q0, int32_t end)
+{
+    const int64_t most = qp_attn_queries(p->h, p->g);
+    attn_tile t = { q0, q0, p->first[q0], p->first[q0] };
+    for (; t.q1 < end && t.q1 - q0 < most && p->first[t.q1] == t.k0; t.q1++)
+        if (p->last[t.q1] >= t.k1) t.k1 = p->last[t.q1] + 1;
+    return t;
+}
+
+static inline attn_rows attn_rows_of(const attn *p, attn_tile t, int64_t head)
+{
+    const int64_t rows = (t.q1 - t.q0) * p->rep;
+    return (attn_rows){ t, head, rows, (rows + W - 1) / W };
+}
+
+/* Where row r begins in q, y and their like. */
+static inline int64_t attn_at(const attn *p, const attn_rows *w, int64_t r)
+{
+    return ((w->t.q0 + r / p->rep) * p->h + w->head * p->rep + r % p->rep) * p->e;
+}
+
+/* The rows of block b that exist, and the lanes computed for them: whole vectors. */
+static inline int64_t attn_block_rows(const attn_rows *w, int64_t b)
+{
+    const int64_t left = w->rows - b * W;
+    return left < W ? left : W;
+}
+static inline int64_t attn_lanes(int64_t rows) { return (rows + VL - 1) / VL * VL; }
+
+/* The last key of every lane; those without a row do as their last neighbour. */
+static inline void attn_last(const attn *p, const attn_rows *w, int32_t *last)
+{
+    for (int64_t r = 0; r < w->blocks * W; r++)
+        last[r] = p->last[w->t.q0 + (r < w->rows ? r : w->rows - 1) / p->rep];
+}
+
+/* to[block][c][lane] = scale * x[row][c], 0 in lanes without a row. */
+static inline void attn_across(R *to, const attn *p, const attn_rows *w, const T *x, R scale)
+{
+    memset(to, 0, (size_t)(w->blocks * p->e * W) * sizeof(R));
+    for (int64_t r = 0; r < w->rows; r++) {
+        const T *from = x + attn_at(p, w, r);
+        R *lane = to + r / W * p->e * W + r % W;
+        for (int64_t c = 0; c < p->e; c++) lane[c * W] = LD(from[c]) * scale;
+    }
+}
+
+/* Keys or values j .. j+kn-1 of one head, widened: to[key][c]. */
+static inline void attn_widen(R *to, const attn *p, const T *x, int64_t head, int64_t j, int64_t kn)
+{
+    for (int64_t i = 0; i < kn; i++) {
+        const T *from = x + ((j + i) * p->g + head) * p->e;
+        for (int64_t c = 0; c < p->e; c++) to[i * p->e + c] = LD(from[c]);
+    }
+}
+
+/* to[c][lane] += sum over keys of v[key][c] * s[key][lane], one key after the other. s is 0 where a
+   lane does not see a key; but what it does not see may be infinite, and 0 times that is not 0:
+   keys that only some lanes see are added under their mask. */
+static inline void attn_gather(R *to, const attn *p, const R *v, const R *s, const int32_t *last,
+                               int64_t lanes, int64_t j0, int64_t kn)
+{
+    int64_t all = kn;
+    for (int64_t l = 0; l < lanes; l++)
+        if (last[l] + 1 - j0 < all) all = last[l] + 1 - j0;
+    if (all < 0) all = 0;
+    outer(to, W, p->e, lanes, v, 1, p->e, s, W, all, true);
+    for (int64_t j = all; j < kn; j++)
+        for (int64_t c = 0; c < p->e; c++) {
+            const R x = v[j * p->e + c];
+#pragma omp simd
+            for (int64_t l = 0; l < lanes; l++) {
+                const R more = to[c * W + l] + s[j * W + l] * x;
+                to[c * W + l] = j0 + j <= last[l] ? more : to[c * W + l];
+            }
+        }
+}
+
+/* Keys of this tile that any lane of the block sees. */
+static inline int64_t attn_seen(const int32_t *last, int64_t lanes, int64_t j0, int64_t kn)
+{
+    int64_t seen = 0;
+    for (int64_t l = 0; l < lanes; l++)
+        if (last[l] + 1 - j0 > seen) seen = last[l] + 1 - j0;
+    return seen < kn ? seen : kn;
+}
+
+/* A thread's own part of the work area. */
+static inline int attn_threads(int64_t tasks, int64_t pairs_e)
+{
+    int threads = omp_get_max_threads();
+    if (threads > QP_ATTN_SLOTS) threads = QP_ATTN_SLOTS;
+    if (threads > tasks) threads = (int)tasks;
+    return pairs_e > QP_GRAIN ? threads : 1;
+}
+#endif

@@ -1,0 +1,228 @@
+/* With p = exp(s - lse) and delta = dy . y:  dv = p^T dy,  ds = p (dy v^T - delta),  dk = ds^T q /
+   sqrt(e), dq = ds k / sqrt(e). Scores are computed again, tile by tile, as in forward; each
+   product finds its operands as they lie. dk and dv need sums over queries: a document is cut into
+   slices of queries by its shape alone, a slice adds its rows in order to sums of its own, and the
+   slices are added in order. */
+#include "autograd/cpu/attention.h"
+
+/* Queries q0 .. q1-1 add to keys k0 .. k1-1: a slice, the s-th of `slices` of its group. A group is
+   a stretch of queries whose keys no other query sees: a packed document, mostly. */
+typedef struct {
+    int32_t q0, q1, k0, k1, s, slices;
+} unit;
+
+typedef struct {
+    attn p;
+    const T *dy, *y;
+    const R *lse;
+    T *dq;
+    double bq;
+    bool want_k, want_v;
+    R *sums; /* [slice][head][dk, dv][key][c], rows padded to whole vectors */
+} grads;
+
+static R *sums_of(const grads *a, int64_t slice, int64_t head, int which)
+{
+    return a->sums + ((slice * a->p.g + head) * 2 + which) * a->p.m * qp_attn_pad(a->p.e);
+}
+
+/* A thread's scratch for one tile of rows. */
+typedef struct {
+    R *q, *dy, *dq;    /* [block][c][lane] */
+    R *q_row, *dy_row; /* [row][c] */
+    R *lse, *delta;    /* [row] */
+    R *p, *ds;         /* [key][lane] */
+    int32_t *last;     /* [row] */
+    R *k, *v;          /* [key][c] */
+} scratch;
+
+static scratch scratch_of(const attn *p, R *slot)
+{
+    const int64_t rows = qp_attn_rows(p->h, p->g), e = p->e;
+    scratch x;
+    x.q = slot;
+    x.dy = x.q + rows * e;
+    x.dq = x.dy + rows * e;
+    x.q_row = x.dq + rows * e;
+    x.dy_row = x.q_row + rows * qp_attn_pad(e);
+    x.lse = x.dy_row + rows * qp_attn_pad(e);
+    x.delta = x.lse + rows;
+    x.p = x.delta + rows;
+    x.ds = x.p + KEYS * W;
+    x.last = (int32_t *)(x.ds + KEYS * W);
+    x.k = (R *)(x.last + rows);
+    x.v = x.k + KEYS * e;
+    return x;
+}
+
+/* Rows as they lie, widened and padded with zeros. */
+static void copy_rows(R *to, const attn *p, const attn_rows *w, const T *x, R scale)
+{
+    const int64_t ep = qp_attn_pad(p->e);
+    for (int64_t r = 0; r < w->rows; r++) {
+        const T *from = x + attn_at(p, w, r);
+        for (int64_t c = 0; c < p->e; c++) to[r * ep + c] = LD(from[c]) * scale;
+        for (int64_t c = p->e; c < ep; c++) to[r * ep + c] = 0;
+    }
+}
+
+/* Lanes without a row get p = exp(-inf) = 0. */
+static void load(const grads *a, const attn_rows *w, const scratch *x)
+{
+    const attn *p = &a->p;
+    attn_last(p, w, x->last);
+    attn_across(x->q, p, w, p->q, p->scale);
+    attn_across(x->dy, p, w, a->dy, 1);
+    copy_rows(x->q_row, p, w, p->q, p->scale);
+    copy_rows(x->dy_row, p, w, a->dy, 1);
+    memset(x->dq, 0, (size_t)(w->blocks * p->e * W) * sizeof(R));
+    for (int64_t r = 0; r < w->blocks * W; r++) x->lse[r] = INFINITY, x->delta[r] = 0;
+    for (int64_t r = 0; r < w->rows; r++) {
+        const int64_t at = attn_at(p, w, r);
+        const T *dy = a->dy + at, *y = a->y + at;
+        R delta = 0;
+#pragma omp simd reduction(+ : delta)
+        for (int64_t c = 0; c < p->e; c++) delta += LD(dy[c]) * LD(y[c]);
+        x->delta[r] = delta;
+        x->lse[r] = a->lse[at / p->e];
+    }
+}
+
+/* Scores to p, and dy v^T to ds; both 0 where a lane does not see the key. */
+static void soften(R *p, R *ds, const R *lse, const R *delta, const int32_t *last, int64_t lanes,
+                   int64_t j0, int64_t kn)
+{
+    for (int64_t j = 0; j < kn; j++)
+#pragma omp simd
+        for (int64_t l = 0; l < lanes; l++) {
+            const R prob = EXP(p[j * W + l] - lse[l]), d = prob * (ds[j * W + l] - delta[l]);
+            p[j * W + l] = j0 + j <= last[l] ? prob : 0;
+            ds[j * W + l] = j0 + j <= last[l] ? d : 0;
+        }
+}
+
+static void backward_tile(const grads *a, attn_tile t, int64_t head, R *dk, R *dv, const scratch *x)
+{
+    const attn *p = &a->p;
+    const attn_rows w = attn_rows_of(p, t, head);
+    const int64_t e = p->e, ep = qp_attn_pad(e);
+    load(a, &w, x);
+    for (int64_t j = t.k0; j < t.k1; j += KEYS) {
+        const int64_t kn = t.k1 - j < KEYS ? t.k1 - j : KEYS;
+        attn_widen(x->k, p, p->k, head, j, kn);
+        attn_widen(x->v, p, p->v, head, j, kn);
+        for (int64_t b = 0; b < w.blocks; b++) {
+            const int64_t rows = attn_block_rows(&w, b), lanes = attn_lanes(rows);
+            const int32_t *last = x->last + b * W;
+            const int64_t seen = attn_seen(last, lanes, j, kn), at = b * e * W;
+            const R *q_row = x->q_row + b * W * ep, *dy_row = x->dy_row + b * W * ep;
+            if (!seen) continue;
+            outer(x->p, W, seen, lanes, x->k, e, 1, x->q + at, W, e, false);
+            outer(x->ds, W, seen, lanes, x->v, e, 1, x->dy + at, W, e, false);
+            soften(x->p, x->ds, x->lse + b * W, x->delta + b * W, last, lanes, j, seen);
+            if (a->want_v) outer(dv + j * ep, ep, seen, ep, x->p, W, 1, dy_row, ep, rows, true);
+            if (a->want_k) outer(dk + j * ep, ep, seen, ep, x->ds, W, 1, q_row, ep, rows, true);
+            if (a->dq) attn_gather(x->dq + at, p, x->k, x->ds, last, lanes, j, seen);
+        }
+    }
+    for (int64_t r = 0; a->dq && r < w.rows; r++) {
+        T *dq = a->dq + attn_at(p, &w, r);
+        const R *lane = x->dq + r / W * e * W + r % W;
+        for (int64_t c = 0; c < e; c++) dq[c] = ACC(dq[c], a->bq, lane[c * W] * p->scale);
+    }
+}
+
+static void backward_unit(const grads *a, const unit *u, int64_t head, R *slot)
+{
+    const scratch x = scratch_of(&a->p, slot);
+    const int64_t ep = qp_attn_pad(a->p.e);
+    R *dk = sums_of(a, u->s, head, 0), *dv = sums_of(a, u->s, head, 1);
+    memset(dk + u->k0 * ep, 0, (size_t)((u->k1 - u->k0) * ep) * sizeof(R));
+    memset(dv + u->k0 * ep, 0, (size_t)((u->k1 - u->k0) * ep) * sizeof(R));
+    for (int32_t i = u->q0; i < u->q1;) {
+        const attn_tile t = attn_cut(&a->p, i, u->q1);
+        backward_tile(a, t, head, dk, dv, &x);
+        i = t.q1;
+    }
+}
+
+/* Queries to groups, and groups that see one document to slices. Returns the number of units;
+   owner[j] is the first unit of key j's group, -1 if nobody sees it. */
+static int64_t cut_units(const attn *p, unit *u, int32_t *owner, unit *group)
+{
+    int64_t groups = 0, units = 0;
+    for (int32_t i = 0; i < p->n;) {
+        unit now = { i, i, p->first[i], p->first[i], 0, 1 };
+        for (; now.q1 < p->n && p->first[now.q1] == now.k0; now.q1++)
+            if (p->last[now.q1] >= now.k1) now.k1 = p->last[now.q1] + 1;
+        i = now.q1;
+        now.slices = (int32_t)qp_attn_slices(now.q1 - now.q0, p->g);
+        /* Groups lie in the order of their keys; one that overlaps earlier ones swallows them. */
+        for (; groups && group[groups - 1].k1 > now.k0; groups--) {
+            const unit *old = &group[groups - 1];
+            now.q0 = old->q0;
+            now.slices = 1;
+            if (old->k0 < now.k0) now.k0 = old->k0;
+            if (old->k1 > now.k1) now.k1 = old->k1;
+        }
+        group[groups++] = now;
+    }
+    for (int64_t j = 0; j < p->m; j++) owner[j] = -1;
+    for (int64_t i = 0; i < groups; i++) {
+        const unit all = group[i];
+        const int32_t step = (all.q1 - all.q0 + all.slices - 1) / all.slices;
+        for (int32_t j = all.k0; j < all.k1; j++) owner[j] = (int32_t)units;
+        for (int32_t s = 0; s < all.slices; s++) {
+            unit *one = &u[units++];
+            *one = all;
+            one->s = s;
+            one->q0 = all.q0 + s * step;
+            one->q1 = all.q1 - one->q0 < step ? all.q1 : one->q0 + step;
+            if (all.slices == 1) continue;
+            one->k1 = all.k0;
+            for (int32_t q = one->q0; q < one->q1; q++)
+                if (p->last[q] >= one->k1) one->k1 = p->last[q] + 1;
+        }
+    }
+    return units;
+}
+
+/* out = beta*out + the slices' sums, in order. */
+static void add_slices(const grads *a, T *out, double beta, int which, const unit *u,
+                       const int32_t *owner)
+{
+    const int64_t m = a->p.m, g = a->p.g, e = a->p.e, ep = qp_attn_pad(e);
+    if (!out) return;
+#pragma omp parallel for schedule(static) if (m * g * e > QP_GRAIN)
+    for (int64_t j = 0; j < m; j++)
+        for (int64_t head = 0; head < g; head++) {
+            T *to = out + (j * g + head) * e;
+            const unit *mine = owner[j] < 0 ? NULL : u + owner[j];
+            for (int64_t c = 0; c < e; c++) {
+                R sum = 0;
+                for (int32_t s = 0; mine && s < mine->slices; s++)
+                    if (j < mine[s].k1) sum += sums_of(a, s, head, which)[j * ep + c];
+                to[c] = ACC(to[c], beta, sum);
+            }
+        }
+}
+
+void K(attn_bwd)(void *dq, double bq, void *dk, double bk, void *dv, double bv, void *work,
+                 const void *dy, const void *y, const void *lse, const void *q, const void *k,
+                 const void *v, const int32_t *first, const int32_t *last, int64_t n, int64_t m,
+                 int64_t h, int64_t g, int64_t e)
+{
+    const int64_t slot = qp_attn_bwd_slot(h, g, e);
+    grads a = { attn_of(q, k, v, first, last, n, m, h, g, e), dy, y, lse, dq, bq, dk, dv, NULL };
+    a.sums = (R *)work + slot * qp_attn_slots(n, g);
+    unit *u = (unit *)(a.sums + qp_attn_slices(n, g) * g * 2 * m * qp_attn_pad(e)), *group = u + n;
+    int32_t *owner = (int32_t *)(group + n);
+    const int64_t units = cut_units(&a.p, u, owner, group);
+    int64_t pairs = 0;
+    for (int64_t i = 0; i < units; i++) pairs += (int64_t)(u[i].q1 - u[i].q0) * (u[i].k1 - u[i].k0);
+#pragma omp parallel for schedule(dynamic) num_threads(attn_threads(units *g, pairs *h *e))
+    for (int64_t i = units * g - 1; i >= 0; i--)
+        backward_unit(&a, &u[i / g], i % g, (R *)work + slot * omp_get_thread_num());
+    add_slices(&a, dk, bk, 0, u, owner);
+    add_slices(&a, dv, bv, 1, u, owner);
+}
