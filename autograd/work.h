@@ -1,5 +1,5 @@
 /* Bytes of the work areas that ops take from the arena for their kernels. A size is a function of
-   shapes alone: the null backend's plan depends on it. */
+   shapes and the thread setting alone: the null backend's plan depends on it. */
 #ifndef QP_AUTOGRAD_WORK_H
 #define QP_AUTOGRAD_WORK_H
 #include "base/dtype.h"
@@ -96,4 +96,7 @@ static inline size_t qp_attn_bwd_work(qp_storage compute, int64_t n, int64_t m, 
                r +
            (size_t)(12 * n + m) * sizeof(int32_t);
 }
+
+/* All three products, any shape and weight: panels of one tile for every thread that may run. */
+size_t qp_matmul_work(void);
 #endif
