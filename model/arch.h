@@ -25,6 +25,22 @@ typedef struct {
     bool interleaved;           /* that file has rotated rows in Meta's order */
 } qp_weight;
 
+/* What LoRA added: see adapter.c. */
+typedef struct {
+    char *name; /* of the linear, "model.layers.0.self_attn.q_proj" */
+    int64_t r;
+    double alpha;
+    qp_weight *a, *b;
+} qp_adapted;
+
+typedef struct {
+    int64_t count; /* wrapped linears; 0: no adapter */
+    qp_adapted *linear;
+    double dropout;
+    bool rslora;
+    qp_safetensors file; /* values to come; until sealed */
+} qp_adapter;
+
 /* One supported architecture: a row of registry.c. */
 typedef struct {
     const char *name; /* config.json's architectures[0] */
@@ -49,9 +65,7 @@ struct qp_model {
     qp_tensor *head;    /* output matrix; the embedding when tied */
     qp_rope_table rope;
     qp_source source; /* open while frozen weights lie in its map, or until sealed */
-    qp_safetensors adapter_file;
-    double adapter_dropout;
-    bool adapted; /* linears are wrapped */
+    qp_adapter adapter;
 };
 
 const qp_arch *qp_arch_find(const char *name); /* NULL: not built */

@@ -134,7 +134,7 @@ qp_status qp_model_seal(qp_model *m, qp_err *err)
     }
     if (rc) return rc;
     qp_params_publish(m->params);
-    qp_safetensors_release(&m->adapter_file);
+    qp_safetensors_release(&m->adapter.file);
     if (!mapped) qp_source_release(&m->source);
     return QP_OK;
 }
@@ -151,7 +151,9 @@ void qp_model_free(qp_model *m)
     free(m->weight);
     qp_rope_table_release(&m->rope);
     qp_params_free(m->params);
-    qp_safetensors_release(&m->adapter_file);
+    for (int64_t i = 0; i < m->adapter.count; i++) free(m->adapter.linear[i].name);
+    free(m->adapter.linear);
+    qp_safetensors_release(&m->adapter.file);
     qp_source_release(&m->source);
     free(m);
 }
