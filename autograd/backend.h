@@ -16,13 +16,13 @@ typedef struct {
 } qp_kernels;
 
 typedef struct {
-    const char *name;                   /* "cpu-v4", "null" */
-    const qp_kernels *k[QP_NCOMPUTE];   /* f64, f32, bf16 */
+    const char *name;                 /* "cpu-v4", "null" */
+    const qp_kernels *k[QP_NCOMPUTE]; /* f64, f32, bf16 */
 } qp_backend;
 
 const qp_backend *qp_cpu_backend(void);  /* best build for this CPU, chosen and self-tested once */
 const qp_backend *qp_null_backend(void); /* computes nothing; for planning */
 
-/* For `quipu env`: which implementation serves kernel `name` for a compute type, e.g. "onednn avx512_bf16". */
+/* Which implementation serves kernel `name` for a compute type, e.g. "onednn avx512_bf16". */
 const char *qp_kernel_origin(const qp_backend *be, const char *name, qp_storage compute);
 #endif

@@ -1,6 +1,6 @@
-/* The flat store of what is trained: masters, gradients, the copies the model reads. Declare every parameter,
-   seal once, then tensors have data and gradient homes. Optimisers see flat ranges; a group is {lo, hi} with
-   its settings: decayed matrices first, then the rest. */
+/* The flat store of what is trained: masters, gradients, the copies the model reads. Declare every
+   parameter, seal once, then tensors have data and gradient homes. Optimisers see flat ranges; a
+   group is {lo, hi} with its settings: decayed matrices first, then the rest. */
 #ifndef QP_AUTOGRAD_PARAM_H
 #define QP_AUTOGRAD_PARAM_H
 #include "autograd/tape.h"
@@ -8,8 +8,9 @@
 typedef struct {
     char *name;
     qp_tensor *t; /* storage = compute type; owned by the store */
-    int64_t lo;   /* first element in the flat arrays; ranges follow declaration order within a group */
-    bool decay;   /* weight decay applies: matrices */
+    int64_t
+        lo; /* first element in the flat arrays; ranges follow declaration order within a group */
+    bool decay; /* weight decay applies: matrices */
 } qp_param;
 
 typedef struct {
@@ -37,7 +38,7 @@ qp_status qp_params_seal(qp_params *p, qp_err *err) QP_MUST_CHECK;
 qp_param *qp_params_find(const qp_params *p, const char *name); /* or NULL */
 /* Writes master values from any plain storage; publish afterwards. */
 void qp_params_set(qp_params *p, qp_param *item, qp_storage from, const void *data);
-void qp_params_publish(qp_params *p); /* value = master, rounded */
+void qp_params_publish(qp_params *p);    /* value = master, rounded */
 void qp_params_begin_step(qp_params *p); /* every gradient: first write overwrites */
 void qp_params_end_grads(qp_params *p);  /* those nobody wrote become zero */
 void qp_params_free(qp_params *p);

@@ -1,5 +1,5 @@
-/* Context and tape. Ops compute at once; one is recorded when the context records and an input needs a
-   gradient. Everything an op makes lives in the context's arena until its scope closes. */
+/* Context and tape. Ops compute at once; one is recorded when the context records and an input
+   needs a gradient. Everything an op makes lives in the context's arena until its scope closes. */
 #ifndef QP_AUTOGRAD_TAPE_H
 #define QP_AUTOGRAD_TAPE_H
 #include "autograd/backend.h"
@@ -25,7 +25,8 @@ struct qp_node {
 };
 #define QP_IN(...) ((qp_tensor *[QP_MAX_IN]){ __VA_ARGS__ })
 
-/* What makes a segment's weights usable and lets them go again: streaming, sharding, or NULLs for nothing. */
+/* What makes a segment's weights usable and lets them go again: streaming, sharding; NULLs for
+   nothing. */
 typedef struct {
     void (*enter)(void *state, void *module);
     void (*leave)(void *state, void *module);
@@ -43,25 +44,45 @@ struct qp_ctx {
 };
 
 /* budget_bytes 0: the machine's memory. recording starts true. c must not move afterwards. */
-qp_status qp_ctx_init(qp_ctx *c, const qp_backend *be, size_t budget_bytes, qp_err *err) QP_MUST_CHECK;
+qp_status qp_ctx_init(qp_ctx *c, const qp_backend *be, size_t budget_bytes,
+                      qp_err *err) QP_MUST_CHECK;
 void qp_ctx_release(qp_ctx *c);
 
 qp_tensor *qp_new(qp_ctx *c, qp_storage storage, int ndim, const int64_t *shape);
-static inline qp_tensor *qp_like(qp_ctx *c, const qp_tensor *t) { return qp_new(c, t->storage, t->ndim, t->shape); }
+static inline qp_tensor *qp_like(qp_ctx *c, const qp_tensor *t)
+{
+    return qp_new(c, t->storage, t->ndim, t->shape);
+}
 /* A tensor over the caller's memory, which must outlive the scope; needs no gradient. */
 qp_tensor *qp_wrap_data(qp_ctx *c, qp_storage storage, int ndim, const int64_t *shape, void *data);
 
 /* The kernels for t's type on this context's backend. */
-static inline const qp_kernels *qp_k(const qp_ctx *c, const qp_tensor *t) { return c->be->k[t->storage]; }
+static inline const qp_kernels *qp_k(const qp_ctx *c, const qp_tensor *t)
+{
+    return c->be->k[t->storage];
+}
 
 /* Puts a node on the tape if recording and any input needs a gradient, else returns NULL. */
-void *qp_record(qp_ctx *c, size_t bytes, const qp_op *op, qp_tensor *out, qp_tensor *const in[QP_MAX_IN]);
+void *qp_record(qp_ctx *c, size_t bytes, const qp_op *op, qp_tensor *out,
+                qp_tensor *const in[QP_MAX_IN]);
 
-/* Where an op's backward writes t's gradient; NULL: not wanted. *beta is 0 on the first write, 1 after. */
+/* Where an op's backward writes t's gradient; NULL: not wanted. *beta is 0 on the first write, then
+   1. */
 void *qp_grad(qp_ctx *c, qp_tensor *t, double *beta);
 
-/* Walks the tape back to `stop`, adding to gradients and giving each node's value and gradient back to the
-   arena as it passes. Afterwards only parameters' gradients, and those of inputs made before `stop`, remain. */
+/* The same for kernels that write t's own type: a bf16 parameter's gradient is f32, so it stops. */
+static inline void *qp_grad_own(qp_ctx *c, qp_tensor *t, double *beta)
+{
+    QP_ASSERT(!t->needs_grad || qp_grad_storage(t) == t->storage,
+              "an op that takes no parameter got %s", qp_str(t));
+    return qp_grad(c, t, beta);
+}
+
+/* A tape that will not be walked must be dropped, c->tape = NULL, before its scope closes. */
+
+/* Walks the tape back to `stop`, adding to gradients and giving each node's value and gradient back
+   to the arena as it passes. Afterwards only parameters' gradients, and those of inputs made before
+   `stop`, remain. */
 void qp_backward_to(qp_ctx *c, qp_node *stop);
 /* The gradient of the rank-0 loss is `scale`. The loss's own value survives the walk. */
 void qp_backward(qp_ctx *c, qp_tensor *loss, double scale);

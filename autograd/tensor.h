@@ -1,6 +1,6 @@
-/* A tensor: always contiguous, row-major; the last dimension is the row, the leading ones only count rows.
-   Rank 0 is one value, size 0 is legal. Activations are f64, f32 or bf16; weights may have any storage, read
-   through weight.c's panels. */
+/* A tensor: always contiguous, row-major; the last dimension is the row, the leading ones only
+   count rows. Rank 0 is one value, size 0 is legal. Activations are f64, f32 or bf16; weights may
+   have any storage, read through weight.c's panels. */
 #ifndef QP_AUTOGRAD_TENSOR_H
 #define QP_AUTOGRAD_TENSOR_H
 #include "base/dtype.h"
@@ -13,7 +13,7 @@ typedef struct qp_tensor {
     int ndim;
     int64_t shape[QP_MAX_DIMS];
     void *data;
-    void *grad;      /* NULL until first written in this step. Activations: own type. Parameters: f32 (f64 for f64) */
+    void *grad;      /* NULL until first written in this step; qp_grad_storage is its type */
     void *grad_home; /* parameters: where grad will be; NULL otherwise */
     const void *aux; /* scales, packed copies: weight.c's business */
     bool needs_grad, is_param;
@@ -32,9 +32,22 @@ static inline int64_t qp_rows(const qp_tensor *t)
     for (int i = 0; i + 1 < t->ndim; i++) n *= t->shape[i];
     return n;
 }
-static inline size_t qp_value_bytes(const qp_tensor *t) { return qp_storage_bytes(t->storage, qp_numel(t)); }
+static inline size_t qp_value_bytes(const qp_tensor *t)
+{
+    return qp_storage_bytes(t->storage, qp_numel(t));
+}
 /* The type sums are made in: f64 for f64, else f32. Gradients of parameters have it too. */
 static inline qp_storage qp_sum_storage(qp_storage s) { return s == QP_F64 ? QP_F64 : QP_F32; }
+/* n such sums. */
+static inline size_t qp_sum_bytes(const qp_tensor *t, int64_t n)
+{
+    return qp_storage_bytes(qp_sum_storage(t->storage), n);
+}
+/* Activations' gradients have their own type. */
+static inline qp_storage qp_grad_storage(const qp_tensor *t)
+{
+    return t->is_param ? qp_sum_storage(t->storage) : t->storage;
+}
 /* "f32(5, 7)", for messages; good for the next three calls in this thread. */
 const char *qp_str(const qp_tensor *t);
 #endif

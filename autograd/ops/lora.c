@@ -1,0 +1,90 @@
+#include "autograd/ops.h"
+#include "autograd/work.h"
+
+enum { X, A, B };
+typedef struct {
+    qp_node node;
+    void *h; /* (N, R) = dropout(x) a^T */
+    double scale, p;
+    uint64_t key, stream;
+} lora_node;
+
+/* dropout(x), in `to` when there is any. */
+static const void *dropped(qp_ctx *c, const qp_tensor *x, void *to, double p, uint64_t key,
+                           uint64_t stream)
+{
+    if (!to) return x->data;
+    qp_k(c, x)->dropout(to, 0, x->data, p, key, stream, qp_numel(x));
+    return to;
+}
+
+/* With h = dropout(x) a^T and dh = s dy b:
+   db = s dy^T h,  da = dh^T dropout(x),  dx = dropout'(dh a). */
+static void lora_backward(qp_ctx *c, qp_node *node)
+{
+    lora_node *l = (lora_node *)node;
+    qp_tensor *x = node->in[X], *a = node->in[A], *b = node->in[B];
+    const qp_kernels *kernels = qp_k(c, x);
+    const void *dy = node->out->grad;
+    const int64_t n = qp_rows(x), m = qp_rows(b), r = qp_rows(a), k = qp_cols(x);
+    const size_t bytes = qp_matmul_work(), h_bytes = qp_storage_bytes(x->storage, n * r);
+    const size_t x_bytes = qp_value_bytes(x);
+    double beta_x, beta_a, beta_b;
+    void *dx = qp_grad_own(c, x, &beta_x);
+    void *da = qp_grad(c, a, &beta_a), *db = qp_grad(c, b, &beta_b);
+    void *work = qp_arena_alloc(&c->arena, bytes), *dh = qp_arena_alloc(&c->arena, h_bytes);
+    void *wide = l->p > 0 ? qp_arena_alloc(&c->arena, x_bytes) : NULL;
+
+    kernels->matmul_nn(dh, x->storage, 0, l->scale, dy, b, 0, n, m, r, work);
+    if (db) kernels->matmul_tn(db, beta_b, l->scale, dy, l->h, n, m, r, work);
+    if (da)
+        kernels->matmul_tn(da, beta_a, 1, dh, dropped(c, x, wide, l->p, l->key, l->stream), n, r, k,
+                           work);
+    if (dx && !wide) kernels->matmul_nn(dx, x->storage, beta_x, 1, dh, a, 0, n, r, k, work);
+    if (dx && wide) {
+        kernels->matmul_nn(wide, x->storage, 0, 1, dh, a, 0, n, r, k, work);
+        kernels->dropout(dx, beta_x, wide, l->p, l->key, l->stream, n * k);
+    }
+    qp_arena_recycle(&c->arena, wide, x_bytes);
+    qp_arena_recycle(&c->arena, dh, h_bytes);
+    qp_arena_recycle(&c->arena, work, bytes);
+    qp_arena_recycle(&c->arena, l->h, h_bytes);
+}
+
+static const qp_op lora_op = { "lora", lora_backward };
+
+qp_tensor *qp_lora(qp_ctx *c, qp_tensor *y, qp_tensor *x, qp_tensor *a, qp_tensor *b, double scale,
+                   double dropout)
+{
+    const int64_t n = qp_rows(x), m = qp_rows(b), r = qp_rows(a), k = qp_cols(x);
+    QP_ASSERT(a->ndim == 2 && b->ndim == 2 && qp_cols(a) == k && qp_cols(b) == r &&
+                  qp_rows(y) == n && qp_cols(y) == m && y->storage == x->storage && y != x,
+              "lora: y %s, x %s, a %s, b %s", qp_str(y), qp_str(x), qp_str(a), qp_str(b));
+    QP_ASSERT((a->is_param || !a->needs_grad) && (b->is_param || !b->needs_grad),
+              "lora: a %s and b %s must be parameters", qp_str(a), qp_str(b));
+    QP_ASSERT(dropout >= 0 && dropout < 1, "lora: dropout %g", dropout);
+    const double p = c->recording ? dropout : 0;
+    const uint64_t stream = p > 0 ? qp_rng_stream(&c->rng) : 0;
+    const size_t bytes = qp_matmul_work(), h_bytes = qp_storage_bytes(x->storage, n * r);
+    void *h = qp_arena_alloc(&c->arena, h_bytes), *work = qp_arena_alloc(&c->arena, bytes);
+    void *wide = p > 0 ? qp_arena_alloc(&c->arena, qp_value_bytes(x)) : NULL;
+    const void *xd = dropped(c, x, wide, p, c->rng.key, stream);
+    qp_k(c, x)->matmul_nt(h, x->storage, 0, 1, xd, a, 0, n, r, k, work);
+    qp_k(c, x)->matmul_nt(y->data, y->storage, 1, scale, h, b, 0, n, m, r, work);
+    qp_arena_recycle(&c->arena, wide, qp_value_bytes(x));
+    qp_arena_recycle(&c->arena, work, bytes);
+
+    const bool shared = y->needs_grad; /* the base product's node has y already and gives it back */
+    lora_node *l = qp_record(c, sizeof *l, &lora_op, y, QP_IN([X] = x, [A] = a, [B] = b));
+    if (!l) {
+        qp_arena_recycle(&c->arena, h, h_bytes);
+        return y;
+    }
+    l->node.shares_out = shared;
+    l->h = h;
+    l->scale = scale;
+    l->p = p;
+    l->key = c->rng.key;
+    l->stream = stream;
+    return y;
+}
