@@ -65,14 +65,16 @@ static inline int64_t qp_attn_pad(int64_t e)
  * keys and values. */
 static inline int64_t qp_attn_fwd_slot(int64_t h, int64_t g, int64_t e)
 {
-    return qp_attn_pad(qp_attn_rows(h, g) * (2 * e + 3) + QP_ATTN_KEYS * (QP_ATTN_LANES + 2 * e));
+    const int64_t ep = qp_attn_pad(e);
+    return qp_attn_pad(qp_attn_rows(h, g) * (e + ep + 3) + QP_ATTN_KEYS * (2 * ep + QP_ATTN_LANES));
 }
 
-/* Five matrices of rows, two of them padded, and so on. */
+/* Five matrices of rows, three numbers a row, the two tiles, two blocks. */
 static inline int64_t qp_attn_bwd_slot(int64_t h, int64_t g, int64_t e)
 {
-    return qp_attn_pad(qp_attn_rows(h, g) * (3 * e + 2 * qp_attn_pad(e) + 3) +
-                       QP_ATTN_KEYS * (2 * QP_ATTN_LANES + 2 * e));
+    const int64_t ep = qp_attn_pad(e);
+    return qp_attn_pad(qp_attn_rows(h, g) * (2 * e + 3 * ep + 3) +
+                       QP_ATTN_KEYS * (2 * ep + 2 * QP_ATTN_LANES));
 }
 
 /* Scratch, and four ints for every tile. */

@@ -4,7 +4,8 @@
 
 /* A thread's scratch for one tile of rows. */
 typedef struct {
-    R *q, *acc;    /* [block][c][lane] */
+    R *q;          /* [block][c][lane] */
+    R *acc;        /* [row][c] */
     R *top, *sum;  /* [row]: largest score so far, sum of exp(score - top) */
     R *k, *v;      /* [key][c] */
     R *s;          /* [key][lane] */
@@ -17,26 +18,24 @@ static scratch scratch_of(const attn *p, R *slot)
     scratch x;
     x.q = slot;
     x.acc = x.q + rows * p->e;
-    x.top = x.acc + rows * p->e;
+    x.s = x.acc + rows * p->ep;
+    x.k = x.s + KEYS * W;
+    x.v = x.k + KEYS * p->ep;
+    x.top = x.v + KEYS * p->ep;
     x.sum = x.top + rows;
-    x.s = x.sum + rows;
-    x.last = (int32_t *)(x.s + KEYS * W);
-    x.k = (R *)(x.last + rows);
-    x.v = x.k + KEYS * p->e;
+    x.last = (int32_t *)(x.sum + rows);
     return x;
 }
 
-/* Scores of one block become exp(s - top), the block's sums and accumulator follow the new top.
-   Keys go four at a time to shorten the chain of maxima; rows of s behind kn are filled up with
-   -inf. */
-static void soften(const attn *p, R *s, R *top, R *sum, R *acc, const int32_t *last, int64_t lanes,
-                   int64_t j0, int64_t kn)
+/* Scores of one block become exp(s - top), what was summed before follows the new top. Keys go
+   four at a time to shorten the chain of maxima; s is filled up to that with -inf. */
+static void soften(const attn *p, R *s, R *top, R *sum, R *acc, const int32_t *last, int64_t rows,
+                   int32_t j0, int64_t kn)
 {
     R now[W], keep[W], total[W];
-    bool moved = false;
-    const int64_t kn4 = (kn + 3) / 4 * 4;
+    const int64_t lanes = attn_lanes(rows), kn4 = (kn + 3) / 4 * 4;
     for (int64_t i = kn * W; i < kn4 * W; i++) s[i] = -INFINITY;
-    for (int64_t j = 0; j < kn; j++)
+    for (int32_t j = (int32_t)attn_seen_by_all(last, rows, j0, kn); j < kn; j++)
 #pragma omp simd
         for (int64_t l = 0; l < lanes; l++)
             s[j * W + l] = j0 + j <= last[l] ? s[j * W + l] : -INFINITY;
@@ -61,23 +60,22 @@ static void soften(const attn *p, R *s, R *top, R *sum, R *acc, const int32_t *l
             total[l] += (a[l] + b[l]) + (c[l] + d[l]);
         }
     }
+#pragma omp simd
     for (int64_t l = 0; l < lanes; l++) {
         keep[l] = EXP(top[l] - now[l]);
-        moved |= keep[l] != 1;
         sum[l] = sum[l] * keep[l] + total[l];
         top[l] = now[l];
     }
-    for (int64_t c = 0; moved && c < p->e; c++)
-#pragma omp simd
-        for (int64_t l = 0; l < lanes; l++) acc[c * W + l] *= keep[l];
+    for (int64_t r = 0; r < rows; r++)
+        for (int64_t c = 0; keep[r] != 1 && c < p->ep; c++) acc[r * p->ep + c] *= keep[r];
 }
 
 static void finish(const attn *p, const attn_rows *w, const scratch *x, T *y, R *lse)
 {
     for (int64_t r = 0; r < w->rows; r++) {
         const int64_t at = attn_at(p, w, r);
-        const R *lane = x->acc + r / W * p->e * W + r % W, sum = x->sum[r];
-        for (int64_t c = 0; c < p->e; c++) y[at + c] = ST(lane[c * W] / sum);
+        const R *acc = x->acc + r * p->ep, sum = x->sum[r];
+        for (int64_t c = 0; c < p->e; c++) y[at + c] = ST(acc[c] / sum);
         if (lse) lse[at / p->e] = x->top[r] + (R)log((double)sum);
     }
 }
@@ -88,21 +86,21 @@ static void forward_tile(const attn *p, attn_tile t, int64_t head, T *y, R *lse,
     const attn_rows w = attn_rows_of(p, t, head);
     attn_last(p, &w, x.last);
     attn_across(x.q, p, &w, p->q, p->scale);
-    memset(x.acc, 0, (size_t)(w.blocks * p->e * W) * sizeof(R));
+    memset(x.acc, 0, (size_t)(w.rows * p->ep) * sizeof(R));
     for (int64_t r = 0; r < w.blocks * W; r++) x.top[r] = -INFINITY, x.sum[r] = 0;
-    for (int64_t j = t.k0; j < t.k1; j += KEYS) {
+    for (int32_t j = t.k0; j < t.k1; j += KEYS) {
         const int64_t kn = t.k1 - j < KEYS ? t.k1 - j : KEYS;
         attn_widen(x.k, p, p->k, head, j, kn);
         attn_widen(x.v, p, p->v, head, j, kn);
         for (int64_t b = 0; b < w.blocks; b++) {
-            const int64_t lanes = attn_lanes(attn_block_rows(&w, b));
-            const int32_t *last = x.last + b * W;
-            const int64_t seen = attn_seen(last, lanes, j, kn);
+            const int64_t rows = attn_block_rows(&w, b), r0 = b * W;
+            const int32_t *last = x.last + r0;
+            const int64_t seen = attn_seen(last, rows, j, kn);
+            R *acc = x.acc + r0 * p->ep;
             if (!seen) continue;
-            R *acc = x.acc + b * p->e * W;
-            outer(x.s, W, seen, lanes, x.k, p->e, 1, x.q + b * p->e * W, W, p->e, false);
-            soften(p, x.s, x.top + b * W, x.sum + b * W, acc, last, lanes, j, seen);
-            attn_gather(acc, p, x.v, x.s, last, lanes, j, seen);
+            outer(x.s, W, seen, attn_lanes(rows), x.k, p->ep, 1, x.q + r0 * p->e, W, p->e, false);
+            soften(p, x.s, x.top + r0, x.sum + r0, acc, last, rows, j, seen);
+            attn_gather(acc, p, x.v, x.s, last, rows, j, seen);
         }
     }
     finish(p, &w, &x, y, lse);

@@ -15,7 +15,8 @@ enum {
 typedef struct {
     const T *q, *k, *v;
     const int32_t *first, *last;
-    int64_t n, m, h, g, e, rep; /* rep query heads share a key head */
+    int64_t n, m, h, g, e;
+    int64_t ep, rep; /* e padded to whole vectors; query heads that share a key head */
     R scale;
 } attn;
 
@@ -34,7 +35,9 @@ static inline attn attn_of(const void *q, const void *k, const void *v, const in
                            const int32_t *last, int64_t n, int64_t m, int64_t h, int64_t g,
                            int64_t e)
 {
-    return (attn){ q, k, v, first, last, n, m, h, g, e, h / g, (R)(1 / sqrt((double)e)) };
+    return (attn){
+        q, k, v, first, last, n, m, h, g, e, qp_attn_pad(e), h / g, (R)(1 / sqrt((double)e))
+    };
 }
 
 /* The next tile from query q0 on, before `end`: one document, so many queries as fill the rows. */
@@ -85,44 +88,47 @@ static inline void attn_across(R *to, const attn *p, const attn_rows *w, const T
     }
 }
 
-/* Keys or values j .. j+kn-1 of one head, widened: to[key][c]. */
+/* How many of a tile's keys any row sees, and how many all of them. */
+static inline int64_t attn_seen(const int32_t *last, int64_t rows, int32_t j0, int64_t kn)
+{
+    int64_t seen = 0;
+    for (int64_t r = 0; r < rows; r++)
+        if (last[r] + 1 - j0 > seen) seen = last[r] + 1 - j0;
+    return seen < kn ? seen : kn;
+}
+static inline int64_t attn_seen_by_all(const int32_t *last, int64_t rows, int32_t j0, int64_t kn)
+{
+    int64_t all = kn;
+    for (int64_t r = 0; r < rows; r++)
+        if (last[r] + 1 - j0 < all) all = last[r] + 1 - j0;
+    return all > 0 ? all : 0;
+}
+
+/* Keys or values j .. j+kn-1 of one head, widened: to[key][c], padded with zeros to whole vectors.
+ */
 static inline void attn_widen(R *to, const attn *p, const T *x, int64_t head, int64_t j, int64_t kn)
 {
     for (int64_t i = 0; i < kn; i++) {
         const T *from = x + ((j + i) * p->g + head) * p->e;
-        for (int64_t c = 0; c < p->e; c++) to[i * p->e + c] = LD(from[c]);
+        for (int64_t c = 0; c < p->e; c++) to[i * p->ep + c] = LD(from[c]);
+        for (int64_t c = p->e; c < p->ep; c++) to[i * p->ep + c] = 0;
     }
 }
 
-/* to[c][lane] += sum over keys of v[key][c] * s[key][lane], one key after the other. s is 0 where a
-   lane does not see a key; but what it does not see may be infinite, and 0 times that is not 0:
-   keys that only some lanes see are added under their mask. */
+/* to[row][c] += sum over keys of s[key][row] * v[key][c], one key after the other. Where a row does
+   not see a key s is 0, but v may be infinite there, and 0 times that is not 0: each row stops at
+   its own last key. */
 static inline void attn_gather(R *to, const attn *p, const R *v, const R *s, const int32_t *last,
-                               int64_t lanes, int64_t j0, int64_t kn)
+                               int64_t rows, int32_t j0, int64_t kn)
 {
-    int64_t all = kn;
-    for (int64_t l = 0; l < lanes; l++)
-        if (last[l] + 1 - j0 < all) all = last[l] + 1 - j0;
-    if (all < 0) all = 0;
-    outer(to, W, p->e, lanes, v, 1, p->e, s, W, all, true);
-    for (int64_t j = all; j < kn; j++)
-        for (int64_t c = 0; c < p->e; c++) {
-            const R x = v[j * p->e + c];
-#pragma omp simd
-            for (int64_t l = 0; l < lanes; l++) {
-                const R more = to[c * W + l] + s[j * W + l] * x;
-                to[c * W + l] = j0 + j <= last[l] ? more : to[c * W + l];
-            }
-        }
-}
-
-/* Keys of this tile that any lane of the block sees. */
-static inline int64_t attn_seen(const int32_t *last, int64_t lanes, int64_t j0, int64_t kn)
-{
-    int64_t seen = 0;
-    for (int64_t l = 0; l < lanes; l++)
-        if (last[l] + 1 - j0 > seen) seen = last[l] + 1 - j0;
-    return seen < kn ? seen : kn;
+    const int64_t all = attn_seen_by_all(last, rows, j0, kn);
+    outer(to, p->ep, rows, p->ep, s, 1, W, v, p->ep, all, true);
+    for (int64_t r = 0; all < kn && r < rows; r++) {
+        const int64_t own = last[r] + 1 - j0 < kn ? last[r] + 1 - j0 : kn;
+        if (own > all)
+            outer(to + r * p->ep, p->ep, 1, p->ep, s + all * W + r, 1, W, v + all * p->ep, p->ep,
+                  own - all, true);
+    }
 }
 
 /* A thread's own part of the work area. */

@@ -23,60 +23,57 @@ typedef struct {
 
 static R *sums_of(const grads *a, int64_t slice, int64_t head, int which)
 {
-    return a->sums + ((slice * a->p.g + head) * 2 + which) * a->p.m * qp_attn_pad(a->p.e);
+    return a->sums + ((slice * a->p.g + head) * 2 + which) * a->p.m * a->p.ep;
 }
 
 /* A thread's scratch for one tile of rows. */
 typedef struct {
-    R *q, *dy, *dq;    /* [block][c][lane] */
-    R *q_row, *dy_row; /* [row][c] */
-    R *lse, *delta;    /* [row] */
-    R *p, *ds;         /* [key][lane] */
-    int32_t *last;     /* [row] */
-    R *k, *v;          /* [key][c] */
+    R *q, *dy;        /* [block][c][lane] */
+    R *qr, *dyr, *dq; /* [row][c] */
+    R *k, *v;         /* [key][c] */
+    R *p, *ds;        /* [key][lane] */
+    R *lse, *delta;   /* [row] */
+    int32_t *last;    /* [row] */
 } scratch;
 
 static scratch scratch_of(const attn *p, R *slot)
 {
-    const int64_t rows = qp_attn_rows(p->h, p->g), e = p->e;
+    const int64_t rows = qp_attn_rows(p->h, p->g);
     scratch x;
     x.q = slot;
-    x.dy = x.q + rows * e;
-    x.dq = x.dy + rows * e;
-    x.q_row = x.dq + rows * e;
-    x.dy_row = x.q_row + rows * qp_attn_pad(e);
-    x.lse = x.dy_row + rows * qp_attn_pad(e);
-    x.delta = x.lse + rows;
-    x.p = x.delta + rows;
+    x.dy = x.q + rows * p->e;
+    x.qr = x.dy + rows * p->e;
+    x.dyr = x.qr + rows * p->ep;
+    x.dq = x.dyr + rows * p->ep;
+    x.k = x.dq + rows * p->ep;
+    x.v = x.k + KEYS * p->ep;
+    x.p = x.v + KEYS * p->ep;
     x.ds = x.p + KEYS * W;
-    x.last = (int32_t *)(x.ds + KEYS * W);
-    x.k = (R *)(x.last + rows);
-    x.v = x.k + KEYS * e;
+    x.lse = x.ds + KEYS * W;
+    x.delta = x.lse + rows;
+    x.last = (int32_t *)(x.delta + rows);
     return x;
 }
 
 /* Rows as they lie, widened and padded with zeros. */
 static void copy_rows(R *to, const attn *p, const attn_rows *w, const T *x, R scale)
 {
-    const int64_t ep = qp_attn_pad(p->e);
     for (int64_t r = 0; r < w->rows; r++) {
         const T *from = x + attn_at(p, w, r);
-        for (int64_t c = 0; c < p->e; c++) to[r * ep + c] = LD(from[c]) * scale;
-        for (int64_t c = p->e; c < ep; c++) to[r * ep + c] = 0;
+        for (int64_t c = 0; c < p->e; c++) to[r * p->ep + c] = LD(from[c]) * scale;
+        for (int64_t c = p->e; c < p->ep; c++) to[r * p->ep + c] = 0;
     }
 }
 
-/* Lanes without a row get p = exp(-inf) = 0. */
 static void load(const grads *a, const attn_rows *w, const scratch *x)
 {
     const attn *p = &a->p;
     attn_last(p, w, x->last);
     attn_across(x->q, p, w, p->q, p->scale);
     attn_across(x->dy, p, w, a->dy, 1);
-    copy_rows(x->q_row, p, w, p->q, p->scale);
-    copy_rows(x->dy_row, p, w, a->dy, 1);
-    memset(x->dq, 0, (size_t)(w->blocks * p->e * W) * sizeof(R));
-    for (int64_t r = 0; r < w->blocks * W; r++) x->lse[r] = INFINITY, x->delta[r] = 0;
+    copy_rows(x->qr, p, w, p->q, p->scale);
+    copy_rows(x->dyr, p, w, a->dy, 1);
+    memset(x->dq, 0, (size_t)(w->rows * p->ep) * sizeof(R));
     for (int64_t r = 0; r < w->rows; r++) {
         const int64_t at = attn_at(p, w, r);
         const T *dy = a->dy + at, *y = a->y + at;
@@ -86,13 +83,14 @@ static void load(const grads *a, const attn_rows *w, const scratch *x)
         x->delta[r] = delta;
         x->lse[r] = a->lse[at / p->e];
     }
+    for (int64_t r = w->rows; r < w->blocks * W; r++) x->lse[r] = x->delta[r] = 0;
 }
 
-/* Scores to p, and dy v^T to ds; both 0 where a lane does not see the key. */
+/* Scores to p, and dy v^T to ds; both 0 where a row does not see the key. */
 static void soften(R *p, R *ds, const R *lse, const R *delta, const int32_t *last, int64_t lanes,
-                   int64_t j0, int64_t kn)
+                   int32_t j0, int64_t kn)
 {
-    for (int64_t j = 0; j < kn; j++)
+    for (int32_t j = 0; j < kn; j++)
 #pragma omp simd
         for (int64_t l = 0; l < lanes; l++) {
             const R prob = EXP(p[j * W + l] - lse[l]), d = prob * (ds[j * W + l] - delta[l]);
@@ -105,37 +103,38 @@ static void backward_tile(const grads *a, attn_tile t, int64_t head, R *dk, R *d
 {
     const attn *p = &a->p;
     const attn_rows w = attn_rows_of(p, t, head);
-    const int64_t e = p->e, ep = qp_attn_pad(e);
+    const int64_t e = p->e, ep = p->ep;
     load(a, &w, x);
-    for (int64_t j = t.k0; j < t.k1; j += KEYS) {
+    for (int32_t j = t.k0; j < t.k1; j += KEYS) {
         const int64_t kn = t.k1 - j < KEYS ? t.k1 - j : KEYS;
         attn_widen(x->k, p, p->k, head, j, kn);
         attn_widen(x->v, p, p->v, head, j, kn);
         for (int64_t b = 0; b < w.blocks; b++) {
-            const int64_t rows = attn_block_rows(&w, b), lanes = attn_lanes(rows);
-            const int32_t *last = x->last + b * W;
-            const int64_t seen = attn_seen(last, lanes, j, kn), at = b * e * W;
-            const R *q_row = x->q_row + b * W * ep, *dy_row = x->dy_row + b * W * ep;
+            const int64_t rows = attn_block_rows(&w, b), lanes = attn_lanes(rows), r0 = b * W;
+            const int32_t *last = x->last + r0;
+            const int64_t seen = attn_seen(last, rows, j, kn);
             if (!seen) continue;
-            outer(x->p, W, seen, lanes, x->k, e, 1, x->q + at, W, e, false);
-            outer(x->ds, W, seen, lanes, x->v, e, 1, x->dy + at, W, e, false);
-            soften(x->p, x->ds, x->lse + b * W, x->delta + b * W, last, lanes, j, seen);
-            if (a->want_v) outer(dv + j * ep, ep, seen, ep, x->p, W, 1, dy_row, ep, rows, true);
-            if (a->want_k) outer(dk + j * ep, ep, seen, ep, x->ds, W, 1, q_row, ep, rows, true);
-            if (a->dq) attn_gather(x->dq + at, p, x->k, x->ds, last, lanes, j, seen);
+            outer(x->p, W, seen, lanes, x->k, ep, 1, x->q + r0 * e, W, e, false);
+            outer(x->ds, W, seen, lanes, x->v, ep, 1, x->dy + r0 * e, W, e, false);
+            soften(x->p, x->ds, x->lse + r0, x->delta + r0, last, lanes, j, seen);
+            if (a->want_v)
+                outer(dv + j * ep, ep, seen, ep, x->p, W, 1, x->dyr + r0 * ep, ep, rows, true);
+            if (a->want_k)
+                outer(dk + j * ep, ep, seen, ep, x->ds, W, 1, x->qr + r0 * ep, ep, rows, true);
+            if (a->dq) attn_gather(x->dq + r0 * ep, p, x->k, x->ds, last, rows, j, seen);
         }
     }
     for (int64_t r = 0; a->dq && r < w.rows; r++) {
         T *dq = a->dq + attn_at(p, &w, r);
-        const R *lane = x->dq + r / W * e * W + r % W;
-        for (int64_t c = 0; c < e; c++) dq[c] = ACC(dq[c], a->bq, lane[c * W] * p->scale);
+        const R *from = x->dq + r * ep;
+        for (int64_t c = 0; c < e; c++) dq[c] = ACC(dq[c], a->bq, from[c] * p->scale);
     }
 }
 
 static void backward_unit(const grads *a, const unit *u, int64_t head, R *slot)
 {
     const scratch x = scratch_of(&a->p, slot);
-    const int64_t ep = qp_attn_pad(a->p.e);
+    const int64_t ep = a->p.ep;
     R *dk = sums_of(a, u->s, head, 0), *dv = sums_of(a, u->s, head, 1);
     memset(dk + u->k0 * ep, 0, (size_t)((u->k1 - u->k0) * ep) * sizeof(R));
     memset(dv + u->k0 * ep, 0, (size_t)((u->k1 - u->k0) * ep) * sizeof(R));
@@ -191,19 +190,20 @@ static int64_t cut_units(const attn *p, unit *u, int32_t *owner, unit *group)
 static void add_slices(const grads *a, T *out, double beta, int which, const unit *u,
                        const int32_t *owner)
 {
-    const int64_t m = a->p.m, g = a->p.g, e = a->p.e, ep = qp_attn_pad(e);
+    const int64_t m = a->p.m, g = a->p.g, e = a->p.e, ep = a->p.ep;
     if (!out) return;
 #pragma omp parallel for schedule(static) if (m * g * e > QP_GRAIN)
     for (int64_t j = 0; j < m; j++)
         for (int64_t head = 0; head < g; head++) {
             T *to = out + (j * g + head) * e;
+            R *sum = sums_of(a, 0, head, which) + j * ep;
             const unit *mine = owner[j] < 0 ? NULL : u + owner[j];
-            for (int64_t c = 0; c < e; c++) {
-                R sum = 0;
-                for (int32_t s = 0; mine && s < mine->slices; s++)
-                    if (j < mine[s].k1) sum += sums_of(a, s, head, which)[j * ep + c];
-                to[c] = ACC(to[c], beta, sum);
+            if (!mine || j >= mine->k1) memset(sum, 0, (size_t)ep * sizeof(R));
+            for (int32_t s = 1; mine && s < mine->slices; s++) {
+                const R *more = sums_of(a, s, head, which) + j * ep;
+                for (int64_t c = 0; j < mine[s].k1 && c < e; c++) sum[c] += more[c];
             }
+            for (int64_t c = 0; c < e; c++) to[c] = ACC(to[c], beta, sum[c]);
         }
 }
 
@@ -215,7 +215,7 @@ void K(attn_bwd)(void *dq, double bq, void *dk, double bk, void *dv, double bv, 
     const int64_t slot = qp_attn_bwd_slot(h, g, e);
     grads a = { attn_of(q, k, v, first, last, n, m, h, g, e), dy, y, lse, dq, bq, dk, dv, NULL };
     a.sums = (R *)work + slot * qp_attn_slots(n, g);
-    unit *u = (unit *)(a.sums + qp_attn_slices(n, g) * g * 2 * m * qp_attn_pad(e)), *group = u + n;
+    unit *u = (unit *)(a.sums + qp_attn_slices(n, g) * g * 2 * m * a.p.ep), *group = u + n;
     int32_t *owner = (int32_t *)(group + n);
     const int64_t units = cut_units(&a.p, u, owner, group);
     int64_t pairs = 0;
