@@ -67,8 +67,6 @@ static int64_t best_fit(int64_t *row_of, const int64_t *order, const int64_t *st
     int64_t rows = 0;
     for (int64_t i = 0; i < documents; i++) {
         int64_t d = order[i], need = start[d + 1] - start[d], room;
-        QP_ASSERT(need <= length, "document %lld has %lld rows, a row holds %lld", (long long)d,
-                  (long long)need, (long long)length);
         row_of[d] = shelf_take(&s, need, &room);
         if (row_of[d] < 0) row_of[d] = rows++, room = length;
         shelf_push(&s, room - need, row_of[d]);
@@ -82,6 +80,10 @@ static int64_t best_fit(int64_t *row_of, const int64_t *order, const int64_t *st
 void qp_pack(qp_packing *p, const int64_t *start, int64_t documents, const qp_loader_options *o,
              int64_t epoch)
 {
+    for (int64_t d = 0; d < documents; d++)
+        QP_ASSERT(start[d + 1] - start[d] <= o->sequence_len,
+                  "document %lld has %lld rows, a row holds %lld", (long long)d,
+                  (long long)(start[d + 1] - start[d]), (long long)o->sequence_len);
     int64_t *order = in_order(documents, o, epoch, "documents");
     int64_t *row_of = qp_xmalloc((size_t)(documents + 1) * sizeof *row_of);
     int64_t rows = documents;
