@@ -92,12 +92,3 @@ void qp_corpus_hash(const qp_corpus *c, char hex[65])
     qp_sha256_add(&h, c->targets, (size_t)c->n * sizeof *c->targets);
     qp_sha256_hex(&h, hex);
 }
-
-void qp_corpus_release(qp_corpus *c)
-{
-    free(c->tokens);
-    free(c->targets);
-    free(c->start);
-    free(c->found);
-    *c = (qp_corpus){ 0 };
-}

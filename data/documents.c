@@ -1,4 +1,4 @@
-/* Validation documents out of a corpus. */
+/* A corpus once it is read: validation documents taken out of it, and its end. */
 #include "base/rng.h"
 #include "data/corpus.h"
 #include <math.h>
@@ -76,4 +76,13 @@ qp_status qp_corpus_split(qp_corpus *c, qp_corpus *valid, double share, uint64_t
     free(taken);
     free(t);
     return QP_OK;
+}
+
+void qp_corpus_release(qp_corpus *c)
+{
+    free(c->tokens);
+    free(c->targets);
+    free(c->start);
+    free(c->found);
+    *c = (qp_corpus){ 0 };
 }
