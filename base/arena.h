@@ -1,7 +1,8 @@
-/* A step's memory: one reserved range, bumped forward, given back in scopes (last opened, first closed).
-   Blocks are 64-byte aligned and uninitialised. Nothing is freed one by one; qp_arena_recycle lets the rest
-   of the same scope reuse a block of the same size. Pages are touched only when used and never given back
-   before qp_arena_release. Not thread-safe: one arena belongs to one tape. */
+/* A step's memory: one reserved range, bumped forward, given back in scopes (last opened, first
+   closed). Blocks are 64-byte aligned and uninitialised. Nothing is freed one by one;
+   qp_arena_recycle lets the rest of the same scope reuse a block of the same size. Pages are
+   touched only when used and never given back before qp_arena_release. Not thread-safe: one arena
+   belongs to one tape. */
 #ifndef QP_BASE_ARENA_H
 #define QP_BASE_ARENA_H
 #include "base/err.h"
@@ -28,7 +29,8 @@ typedef struct {
 qp_status qp_arena_init(qp_arena *a, size_t budget_bytes, qp_err *err) QP_MUST_CHECK;
 void qp_arena_release(qp_arena *a);
 void *qp_arena_alloc(qp_arena *a, size_t bytes); /* fatal (71) when over budget; size 0 is legal */
-void qp_arena_recycle(qp_arena *a, void *p, size_t bytes); /* NULL and outer scopes' blocks: no-op */
+void qp_arena_recycle(qp_arena *a, void *p,
+                      size_t bytes); /* NULL and outer scopes' blocks: no-op */
 void qp_scope_open(qp_arena *a, qp_scope *s);
 void qp_scope_close(qp_arena *a, qp_scope *s);
 #endif

@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 typedef struct {
-    int64_t n;        /* token rows */
+    int64_t n;         /* token rows */
     int64_t targets_n; /* rows with a target (target >= 0) */
     int64_t documents;
     int32_t *tokens;  /* (N) ids */
@@ -17,7 +17,8 @@ typedef struct {
 
 void qp_batch_reserve(qp_batch *b, int64_t rows); /* grows the five arrays; n unchanged */
 void qp_batch_clear(qp_batch *b);
-/* Appends one document: positions from 0, causal. targets NULL: predict the next token, last row none. */
+/* Appends one document: positions from 0, causal. targets NULL: predict the next token, last row
+ * none. */
 void qp_batch_add(qp_batch *b, const int32_t *tokens, const int32_t *targets, int64_t n);
 void qp_batch_release(qp_batch *b);
 #endif

@@ -4,6 +4,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A message is one line and cannot steer a terminal, whatever names a file put into it. */
+static void one_line(char *s)
+{
+    for (; *s; s++)
+        if ((unsigned char)*s < 0x20 || *s == 0x7F) *s = '?';
+}
+
 qp_status qp_fail(qp_err *err, qp_status status, const char *fmt, ...)
 {
     char msg[sizeof err->msg]; /* apart: an argument may be err->msg itself */
@@ -11,6 +18,7 @@ qp_status qp_fail(qp_err *err, qp_status status, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(msg, sizeof msg, fmt, ap);
     va_end(ap);
+    one_line(msg);
     memcpy(err->msg, msg, sizeof msg);
     err->status = status;
     return status;
@@ -30,6 +38,7 @@ qp_status qp_wrap(qp_err *err, const char *fmt, ...)
     memcpy(msg + at, ": ", 2);
     memcpy(msg + at + 2, err->msg, len);
     msg[at + 2 + len] = '\0';
+    one_line(msg);
     memcpy(err->msg, msg, sizeof msg);
     return err->status;
 }

@@ -23,7 +23,8 @@ typedef struct {
 #define QP_MUST_CHECK __attribute__((warn_unused_result))
 #define QP_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
-/* Sets err and returns the status: `return qp_fail(err, QP_IO, "%s: %s", path, strerror(errno));` */
+/* Sets err and returns the status: `return qp_fail(err, QP_IO, "%s: %s", path, strerror(errno));`
+ */
 qp_status qp_fail(qp_err *err, qp_status status, const char *fmt, ...) QP_PRINTF(3, 4);
 
 /* Puts "what: " in front of the message there; returns its status unchanged. */
@@ -34,6 +35,5 @@ _Noreturn void qp_fatal(qp_status status, const char *file, int line, const char
     QP_PRINTF(4, 5);
 
 /* Holds in every build. Keep it out of inner loops. */
-#define QP_ASSERT(cond, ...)                                                                       \
-    ((cond) ? (void)0 : qp_fatal(QP_BUG, __FILE__, __LINE__, __VA_ARGS__))
+#define QP_ASSERT(cond, ...) ((cond) ? (void)0 : qp_fatal(QP_BUG, __FILE__, __LINE__, __VA_ARGS__))
 #endif

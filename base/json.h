@@ -1,5 +1,6 @@
-/* JSON (RFC 8259): a pull reader over memory, strict, without recursion limits to trip over (depth <= 64),
-   and a writer. Duplicate keys are the caller's to judge; numbers are range-checked by the getters. */
+/* JSON (RFC 8259): a pull reader over memory, strict, without recursion limits to trip over (depth
+   <= 64), and a writer. Duplicate keys are the caller's to judge; numbers are range-checked by the
+   getters. */
 #ifndef QP_BASE_JSON_H
 #define QP_BASE_JSON_H
 #include "base/buf.h"
@@ -23,7 +24,7 @@ typedef enum {
 
 typedef struct {
     const char *text, *at, *end, *start; /* start: where the current event begins in the text */
-    qp_buf str;                          /* the current key or string, unescaped UTF-8; NUL bytes legal */
+    qp_buf str; /* the current key or string, unescaped UTF-8; NUL bytes legal */
     double number;
     int64_t integer; /* valid when is_integer */
     bool is_integer; /* the number has no fraction or exponent and fits */
@@ -40,8 +41,8 @@ qp_json_kind qp_json_next(qp_json *j);
 void qp_json_skip(qp_json *j);
 bool qp_json_is(const qp_json *j, const char *key); /* the current key or string equals `key` */
 
-/* A parsed document for small files (config.json, tokenizer_config.json, summary files). One allocation tree,
-   freed by qp_json_free. Objects keep order; a duplicate key is an error. */
+/* A parsed document for small files (config.json, tokenizer_config.json, summary files). One
+   allocation tree, freed by qp_json_free. Objects keep order; a duplicate key is an error. */
 typedef struct qp_value {
     qp_json_kind kind; /* NULL FALSE TRUE NUMBER STRING ARRAY OBJECT */
     char *key;         /* when inside an object */
@@ -57,7 +58,8 @@ typedef struct qp_value {
 qp_status qp_json_parse(qp_value **v, const char *text, size_t len, qp_err *err) QP_MUST_CHECK;
 qp_status qp_json_load(qp_value **v, const char *path, qp_err *err) QP_MUST_CHECK;
 void qp_json_free(qp_value *v);
-const qp_value *qp_json_get(const qp_value *object, const char *key); /* NULL: absent, or no object */
+const qp_value *qp_json_get(const qp_value *object,
+                            const char *key); /* NULL: absent, or no object */
 const qp_value *qp_json_at(const qp_value *array, int64_t i);
 
 /* Writer: appends to a buffer; commas and quotes are its work. `indent` 0: one line. */
@@ -76,7 +78,8 @@ void qp_json_key(qp_json_writer *w, const char *key);
 void qp_json_string(qp_json_writer *w, const char *s, size_t len);
 void qp_json_cstring(qp_json_writer *w, const char *s);
 void qp_json_int(qp_json_writer *w, int64_t v);
-void qp_json_double(qp_json_writer *w, double v); /* shortest that reads back equal; NaN and infinity: null */
+void qp_json_double(qp_json_writer *w,
+                    double v); /* shortest that reads back equal; NaN and infinity: null */
 void qp_json_bool(qp_json_writer *w, bool v);
 void qp_json_null(qp_json_writer *w);
 #endif

@@ -1,22 +1,11 @@
-/* safetensors: u64 header length, JSON header, data. Everything in the header is checked against the file
-   before a pointer is handed out: length, JSON, duplicate names, dtype, shape x size = range, no overlap, no
-   hole, end of file. Format: the safetensors README (huggingface/safetensors). */
+/* safetensors: u64 header length, JSON header, data. Everything in the header is checked against
+   the file before a pointer is handed out: length, JSON, duplicate names, dtype, shape x size =
+   range, no overlap, no hole, end of file. Tensors whose place is not aligned for their type are
+   copied. Format: the safetensors README (huggingface/safetensors). */
 #ifndef QP_BASE_SAFETENSORS_H
 #define QP_BASE_SAFETENSORS_H
-#include "base/dtype.h"
+#include "base/file_tensor.h"
 #include "base/zio.h"
-
-enum { QP_FILE_DIMS = 8 };
-typedef struct {
-    char *name;
-    qp_storage storage;
-    int ndim;
-    int64_t shape[QP_FILE_DIMS];
-    int64_t numel;
-    const void *data; /* into the map */
-    size_t bytes;
-    int file; /* which file of a sharded set, for messages */
-} qp_file_tensor;
 
 typedef struct {
     char *path;
@@ -27,14 +16,16 @@ typedef struct {
     qp_file_tensor *tensor; /* sorted by name */
 } qp_safetensors;
 
-/* path: a .safetensors file, a model.safetensors.index.json, or a folder holding either (name NULL), or the
-   file `name` in the folder `path`. A sharded set must hold exactly what its index lists. */
+/* path: a .safetensors file, a model.safetensors.index.json, or a folder holding either (name
+   NULL), or the file `name` in the folder `path`. A sharded set must hold exactly what its index
+   lists. */
 qp_status qp_safetensors_open(qp_safetensors *st, const char *path, const char *name,
                               qp_err *err) QP_MUST_CHECK;
 const qp_file_tensor *qp_safetensors_find(const qp_safetensors *st, const char *name); /* or NULL */
 void qp_safetensors_release(qp_safetensors *st);
 
-/* Writing: declare every tensor, then the data in that order. The file appears only at _finish. */
+/* Writing: one call; the file appears whole or not at all. Larger element types come first, so that
+   every tensor is aligned. */
 typedef struct {
     const char *name;
     qp_storage storage;

@@ -5,31 +5,33 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Reads a whole regular file; appends to out. QP_IO when it cannot be read, with strerror's words; a missing
-   file is QP_USAGE ("PATH: no such file"), and so is a folder, pipe or device. */
+/* Reads a whole regular file; appends to out. QP_IO when it cannot be read, with strerror's words;
+   a missing file is QP_USAGE ("PATH: no such file"), and so is a folder, pipe or device. */
 qp_status qp_file_read(const char *path, qp_buf *out, qp_err *err) QP_MUST_CHECK;
 
 typedef struct {
     const uint8_t *data;
     size_t len;
 } qp_map;
-/* Read-only, shared, same errors. An empty file gives {NULL, 0}. A file that another process makes shorter
-   afterwards ends this one with SIGBUS. */
+/* Read-only, shared, same errors. An empty file gives {NULL, 0}. A file that another process makes
+   shorter afterwards ends this one with SIGBUS. */
 qp_status qp_map_open(qp_map *m, const char *path, qp_err *err) QP_MUST_CHECK;
 void qp_map_release(qp_map *m);
 
 bool qp_path_exists(const char *path);
 bool qp_path_is_dir(const char *path);
-char *qp_path_join(const char *dir, const char *name); /* caller frees; an absolute name stays itself */
+char *qp_path_join(const char *dir,
+                   const char *name); /* caller frees; an absolute name stays itself */
 qp_status qp_mkdirs(const char *path, qp_err *err) QP_MUST_CHECK;
 qp_status qp_remove_tree(const char *path, qp_err *err) QP_MUST_CHECK; /* absent is fine */
 
-/* Writes path via "path.PID.N.tmp": every write, fsync, close and rename checked, then the folder is synced. On
-   failure the old file stays and no temporary remains. */
+/* Writes path via "path.PID.N.tmp": every write, fsync, close and rename checked, then the folder
+   is synced. On failure the old file stays and no temporary remains. */
 qp_status qp_file_write(const char *path, const void *data, size_t len, qp_err *err) QP_MUST_CHECK;
 
-/* The same for data that comes in pieces: open, add, then finish. A call that fails has abandoned the file
-   already; abandon is for the caller's own failures, and harmless afterwards or on a zeroed struct. */
+/* The same for data that comes in pieces: open, add, then finish. A call that fails has abandoned
+   the file already; abandon is for the caller's own failures, and harmless afterwards or on a
+   zeroed struct. */
 typedef struct {
     int fd;
     char *path, *tmp;
