@@ -25,6 +25,6 @@ say "4. LoRA on 600 examples, the base frozen"
 say "5. the same measure with the adapter"
 ppl -m out/demo/shakespeare/final --adapter out/demo/knots/final -f out/demo/knots.txt
 
-say "6. what it knots for 271 (right: oo-ooooooo-o)"
-./quipu generate -m out/demo/shakespeare/final --adapter out/demo/knots/final --tokenizer bytes -p "Knot 271: " \
+say "6. what it knots for 227 (right: oo-oo-ooooooo)"
+./quipu generate -m out/demo/shakespeare/final --adapter out/demo/knots/final --tokenizer bytes -p "Knot 227: " \
     --max-tokens 40 --temperature 0
