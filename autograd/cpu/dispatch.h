@@ -1,0 +1,11 @@
+/* Which build of the kernels and which library's product serve this machine. */
+#ifndef QP_AUTOGRAD_CPU_DISPATCH_H
+#define QP_AUTOGRAD_CPU_DISPATCH_H
+#include "autograd/backend.h"
+
+/* Call first in main. OpenBLAS and OpenMP read their settings while the program is being loaded, so
+   the program runs itself once again with the right ones; what the user has set stays. Returns when
+   nothing is to be changed. */
+void qp_cpu_prepare(int argc, char **argv);
+
+#endif

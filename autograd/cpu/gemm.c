@@ -1,0 +1,219 @@
+/* Products of any shape from tiles of a library's product, with one promise: a row's bits depend on
+   that row and the other operand alone, not on the rows beside it, its place, their number or the
+   thread count.
+
+   C (rows, cols) = A (rows, depth) B (depth, cols) is cut into tasks: a block of columns, whose
+   width depends on (cols, depth) alone, by a block of rows. A task goes over the depth in even
+   steps, again a function of the shape, and in each over its rows in tiles of counts that give
+   equal bits (qp_product.tile_rows). The last tile is padded with zero rows in the work area. What
+   is not stored as the library wants it (another storage, a row range that needs padding) is
+   unpacked there too; all else is multiplied in place. */
+#include "autograd/cpu/kernel.h"
+#include "autograd/cpu/product.h"
+#include "autograd/cpu/weight.h"
+#include "base/err.h"
+#include <omp.h>
+
+typedef struct {
+    const qp_product *p;
+    int64_t rows, cols, depth;
+    const qp_tensor *a, *b; /* as stored: see ta, tb of qp_tile */
+    bool ta, tb;
+    int64_t b0; /* b's first row that takes part */
+    void *c;
+    qp_storage cs;
+    double beta, alpha;
+    int64_t block_rows, block_cols, step; /* a task's; `step` of the depth */
+    bool in_place;                        /* C needs no scaling, adding or rounding */
+} job;
+
+/* Splits n into the fewest even parts of at most `most`, each a multiple of `unit` but the last. */
+static int64_t even(int64_t n, int64_t most, int64_t unit)
+{
+    int64_t parts = (n + most - 1) / most, part = (n + parts - 1) / parts;
+    return (part + unit - 1) / unit * unit;
+}
+
+static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* rows x cols from (r, c) of t: in place, else as a panel of type `to` in buf. */
+static const void *part(const qp_tensor *t, qp_storage to, int64_t r, int64_t rows, int64_t c,
+                        int64_t cols, bool copy, void *buf, int64_t *ld)
+{
+    const char *direct = copy ? NULL : qp_weight_direct(t, to, r);
+    *ld = direct ? qp_cols(t) : cols;
+    if (direct) return direct + qp_storage_bytes(to, c);
+    qp_weight_panel(buf, to, cols, t, r, rows, c, cols);
+    return buf;
+}
+
+/* Rows i .. i+rows-1 of A at depth k .. k+depth-1, with `pad` zero rows below. */
+static void tile_of_a(const job *j, qp_tile *t, int64_t i, int64_t rows, int64_t k, void *buf)
+{
+    int64_t pad = t->rows - rows;
+    t->ta = j->ta;
+    if (j->ta) {
+        t->a = part(j->a, j->p->in, k, t->depth, i, rows, false, buf, &t->lda);
+    } else {
+        t->a = part(j->a, j->p->in, i, rows, k, t->depth, pad > 0, buf, &t->lda);
+        if (pad > 0)
+            memset((char *)buf + qp_storage_bytes(j->p->in, rows * t->depth), 0,
+                   qp_storage_bytes(j->p->in, pad * t->depth));
+    }
+}
+
+/* C = beta*C + alpha*sums for rows x cols, rounded once. */
+static void store(const job *j, const R *sums, int64_t ld, int64_t i0, int64_t rows, int64_t c0,
+                  int64_t cols)
+{
+    R alpha = (R)j->alpha;
+    for (int64_t i = 0; i < rows; i++) {
+        const R *s = sums + i * ld;
+        if (j->cs == QP_R) {
+            R *c = (R *)j->c + (i0 + i) * j->cols + c0;
+            for (int64_t l = 0; l < cols; l++) c[l] = (j->beta != 0 ? c[l] : 0) + alpha * s[l];
+        } else {
+            T *c = (T *)j->c + (i0 + i) * j->cols + c0;
+            for (int64_t l = 0; l < cols; l++) c[l] = ACC(c[l], j->beta, alpha * s[l]);
+        }
+    }
+}
+
+/* The rows of the next tile when A's tile must fit the work area. */
+static int64_t next_rows(const job *j, int64_t left, int64_t cols, int64_t depth)
+{
+    bool copied = j->p->in != QP_T;
+    if (copied) left = least(left, QP_COPIED_ROWS);
+    return j->ta ? left
+                 : j->p->tile_rows(left, cols, depth); /* A^T's columns are no rows of ours */
+}
+
+static void task(const job *j, int64_t i0, int64_t c0, char *work)
+{
+    char *buf_a = work, *buf_b = buf_a + QP_A_BYTES;
+    R *sums = (R *)(buf_b + QP_B_BYTES);
+    int64_t rows = least(j->rows - i0, j->block_rows), cols = least(j->cols - c0, j->block_cols);
+    int64_t shallow = j->depth - (j->depth - 1) / j->step * j->step; /* the last step's depth */
+    qp_tile t = { .cols = cols, .tb = j->tb };
+    for (int64_t k = 0; k < j->depth; k += j->step) {
+        t.depth = least(j->depth - k, j->step);
+        t.add = k > 0;
+        if (j->tb)
+            t.b = part(j->b, j->p->in, j->b0 + c0, cols, k, t.depth, false, buf_b, &t.ldb);
+        else
+            t.b = part(j->b, j->p->in, j->b0 + k, t.depth, c0, cols, false, buf_b, &t.ldb);
+        for (int64_t i = 0, take; i < rows; i += take) {
+            t.rows = next_rows(j, rows - i, cols, shallow);
+            take = least(t.rows, rows - i);
+            bool in_place = j->in_place && take == t.rows;
+            tile_of_a(j, &t, i0 + i, take, k, buf_a);
+            t.c = in_place ? (R *)j->c + (i0 + i) * j->cols + c0 : sums + i * cols;
+            t.ldc = in_place ? j->cols : cols;
+            j->p->multiply(&t);
+            if (!in_place && k + j->step >= j->depth)
+                store(j, sums + i * cols, cols, i0 + i, take, c0, cols);
+        }
+    }
+}
+
+/* Two tasks a thread where the rows allow it. A row's bits do not depend on its block, so the
+   thread count may decide here, and only here. */
+static void cut(job *j, int threads)
+{
+    const qp_product *p = j->p;
+    j->block_cols = even(j->cols, p->cols, 16);
+    j->step = even(j->depth, p->depth, 16);
+    int64_t blocks = (j->cols + j->block_cols - 1) / j->block_cols;
+    int64_t groups = (2 * threads + blocks - 1) / blocks;
+    int64_t rows = (j->rows + groups - 1) / groups;
+    rows = (rows + QP_TILE_ROWS - 1) / QP_TILE_ROWS * QP_TILE_ROWS;
+    j->block_rows =
+        j->ta ? even(j->rows, p->rows, 16) : even(j->rows, least(rows, p->rows), QP_TILE_ROWS);
+}
+
+static void run(job *j, void *work)
+{
+    if (j->depth == 0 && j->beta == 0) memset(j->c, 0, qp_storage_bytes(j->cs, j->rows * j->cols));
+    if (j->rows == 0 || j->cols == 0 || j->depth == 0) return;
+    int threads = omp_get_max_threads();
+    bool parallel = threads > 1 && j->rows * j->cols * j->depth > 64 * QP_GRAIN;
+    cut(j, threads);
+    int64_t across = (j->cols + j->block_cols - 1) / j->block_cols;
+    int64_t down = (j->rows + j->block_rows - 1) / j->block_rows;
+    if (!parallel)
+        omp_set_num_threads(1); /* outside a region the library would start threads itself */
+#pragma omp parallel for schedule(dynamic) if (parallel)
+    for (int64_t i = 0; i < across * down; i++)
+        task(j, i / across * j->block_rows, i % across * j->block_cols,
+             (char *)work + (size_t)omp_get_thread_num() * QP_PRODUCT_BYTES);
+    omp_set_num_threads(threads);
+}
+
+/* A matrix over the caller's memory. */
+static qp_tensor matrix(const void *data, int64_t rows, int64_t cols)
+{
+    return (qp_tensor){ .storage = QP_T, .ndim = 2, .shape = { rows, cols }, .data = (void *)data };
+}
+
+static bool plain(qp_storage cs, double beta, double alpha)
+{
+    return cs == QP_R && beta == 0 && alpha == 1;
+}
+
+void K(matmul_nt)(void *y, qp_storage ys, double beta, double alpha, const void *x,
+                  const qp_tensor *w, int64_t r0, int64_t n, int64_t m, int64_t k, void *work)
+{
+    qp_tensor a = matrix(x, n, k);
+    job j = { .p = qp_product_for(QP_T),
+              .rows = n,
+              .cols = m,
+              .depth = k,
+              .a = &a,
+              .b = w,
+              .tb = true,
+              .b0 = r0,
+              .c = y,
+              .cs = ys,
+              .beta = beta,
+              .alpha = alpha,
+              .in_place = plain(ys, beta, alpha) };
+    run(&j, work);
+}
+
+void K(matmul_nn)(void *dx, qp_storage xs, double beta, double alpha, const void *dy,
+                  const qp_tensor *w, int64_t r0, int64_t n, int64_t m, int64_t k, void *work)
+{
+    qp_tensor a = matrix(dy, n, m);
+    job j = { .p = qp_product_for(QP_T),
+              .rows = n,
+              .cols = k,
+              .depth = m,
+              .a = &a,
+              .b = w,
+              .b0 = r0,
+              .c = dx,
+              .cs = xs,
+              .beta = beta,
+              .alpha = alpha,
+              .in_place = plain(xs, beta, alpha) };
+    run(&j, work);
+}
+
+void K(matmul_tn)(void *dw, double beta, double alpha, const void *dy, const void *x, int64_t n,
+                  int64_t m, int64_t k, void *work)
+{
+    qp_tensor a = matrix(dy, n, m), b = matrix(x, n, k);
+    job j = { .p = qp_product_for(QP_T),
+              .rows = m,
+              .cols = k,
+              .depth = n,
+              .a = &a,
+              .b = &b,
+              .ta = true,
+              .c = dw,
+              .cs = QP_R,
+              .beta = beta,
+              .alpha = alpha,
+              .in_place = plain(QP_R, beta, alpha) };
+    run(&j, work);
+}

@@ -1,0 +1,231 @@
+/* bf16 tiles with f32 sums by oneDNN. Every thread keeps the primitives that it has used, so that
+   looking one up takes no lock. Within a parallel region, or with one thread set, oneDNN starts no
+   threads of its own. */
+#include "autograd/cpu/product.h"
+#include "base/err.h"
+#include <dnnl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MUST(call)                                                                                 \
+    do {                                                                                           \
+        dnnl_status_t status_ = (call);                                                            \
+        QP_ASSERT(status_ == dnnl_success, "oneDNN: %s: status %d", #call, (int)status_);          \
+    } while (0)
+
+/* What a primitive depends on: everything but the addresses. */
+typedef struct {
+    int64_t rows, cols, depth, lda, ldb, ldc;
+    int64_t ta, tb, add;
+} shape;
+
+typedef struct {
+    shape key;
+    dnnl_primitive_t primitive;
+    dnnl_memory_t a, b, c, scratch;
+    void *scratch_bytes;
+} entry;
+
+typedef struct {
+    dnnl_engine_t engine;
+    dnnl_stream_t stream;
+    entry *table; /* open addressing, a power of two, half full at most */
+    size_t count, size;
+} cache;
+
+/* oneDNN 3 made the memory descriptor a handle and dropped the operation descriptor. */
+#if DNNL_VERSION_MAJOR >= 3
+typedef dnnl_memory_desc_t desc;
+static void desc_init(desc *d, const dnnl_dims_t dims, dnnl_data_type_t type,
+                      const dnnl_dims_t strides)
+{
+    MUST(dnnl_memory_desc_create_with_strides(d, 2, dims, type, strides));
+}
+static void desc_release(desc *d) { MUST(dnnl_memory_desc_destroy(*d)); }
+static dnnl_memory_t memory_new(const desc *d, dnnl_engine_t engine)
+{
+    dnnl_memory_t m;
+    MUST(dnnl_memory_create(&m, *d, engine, DNNL_MEMORY_NONE));
+    return m;
+}
+static dnnl_primitive_desc_t matmul_new(dnnl_engine_t engine, const desc *a, const desc *b,
+                                        const desc *c, dnnl_primitive_attr_t attr)
+{
+    dnnl_primitive_desc_t pd = NULL;
+    return dnnl_matmul_primitive_desc_create(&pd, engine, *a, *b, NULL, *c, attr) ? NULL : pd;
+}
+static desc scratch_desc(dnnl_primitive_desc_t pd)
+{
+    return (desc)dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+}
+static size_t desc_bytes(const desc *d) { return dnnl_memory_desc_get_size(*d); }
+static dnnl_status_t append_sum(dnnl_post_ops_t ops)
+{
+    return dnnl_post_ops_append_sum(ops, 1, 0, dnnl_data_type_undef);
+}
+#else
+typedef dnnl_memory_desc_t desc;
+static void desc_init(desc *d, const dnnl_dims_t dims, dnnl_data_type_t type,
+                      const dnnl_dims_t strides)
+{
+    MUST(dnnl_memory_desc_init_by_strides(d, 2, dims, type, strides));
+}
+static void desc_release(desc *d) { (void)d; }
+static dnnl_memory_t memory_new(const desc *d, dnnl_engine_t engine)
+{
+    dnnl_memory_t m;
+    MUST(dnnl_memory_create(&m, d, engine, DNNL_MEMORY_NONE));
+    return m;
+}
+static dnnl_primitive_desc_t matmul_new(dnnl_engine_t engine, const desc *a, const desc *b,
+                                        const desc *c, dnnl_primitive_attr_t attr)
+{
+    dnnl_matmul_desc_t d;
+    MUST(dnnl_matmul_desc_init(&d, a, b, NULL, c));
+    dnnl_primitive_desc_t pd = NULL;
+    return dnnl_primitive_desc_create(&pd, &d, attr, engine, NULL) ? NULL : pd;
+}
+static desc scratch_desc(dnnl_primitive_desc_t pd)
+{
+    return *dnnl_primitive_desc_query_md(pd, dnnl_query_scratchpad_md, 0);
+}
+static size_t desc_bytes(const desc *d) { return dnnl_memory_desc_get_size(d); }
+static dnnl_status_t append_sum(dnnl_post_ops_t ops) { return dnnl_post_ops_append_sum(ops, 1); }
+#endif
+
+static desc matrix(int64_t rows, int64_t cols, int64_t ld, bool transposed, dnnl_data_type_t type)
+{
+    desc d;
+    dnnl_dims_t dims = { rows, cols }, plain = { ld, 1 }, turned = { 1, ld };
+    desc_init(&d, dims, type, transposed ? turned : plain);
+    return d;
+}
+
+static dnnl_primitive_attr_t attributes(bool add)
+{
+    dnnl_primitive_attr_t attr;
+    MUST(dnnl_primitive_attr_create(&attr));
+    MUST(dnnl_primitive_attr_set_scratchpad_mode(attr, dnnl_scratchpad_mode_user));
+    if (add) {
+        dnnl_post_ops_t ops;
+        MUST(dnnl_post_ops_create(&ops));
+        MUST(append_sum(ops));
+        MUST(dnnl_primitive_attr_set_post_ops(attr, ops));
+        MUST(dnnl_post_ops_destroy(ops));
+    }
+    return attr;
+}
+
+static void make(entry *e, const shape *s, dnnl_engine_t engine)
+{
+    desc a = matrix(s->rows, s->depth, s->lda, s->ta, dnnl_bf16);
+    desc b = matrix(s->depth, s->cols, s->ldb, s->tb, dnnl_bf16);
+    desc c = matrix(s->rows, s->cols, s->ldc, false, dnnl_f32);
+    dnnl_primitive_attr_t attr = attributes(s->add);
+    dnnl_primitive_desc_t pd = matmul_new(engine, &a, &b, &c, attr);
+    QP_ASSERT(pd, "oneDNN has no bf16 product of %ld x %ld x %ld", (long)s->rows, (long)s->cols,
+              (long)s->depth);
+    e->key = *s;
+    MUST(dnnl_primitive_create(&e->primitive, pd));
+    desc work = scratch_desc(pd);
+    size_t bytes = (desc_bytes(&work) + 63) / 64 * 64;
+    e->scratch_bytes = bytes ? aligned_alloc(64, bytes) : NULL;
+    e->a = memory_new(&a, engine);
+    e->b = memory_new(&b, engine);
+    e->c = memory_new(&c, engine);
+    e->scratch = memory_new(&work, engine);
+    MUST(dnnl_memory_set_data_handle(e->scratch, e->scratch_bytes));
+    MUST(dnnl_primitive_desc_destroy(pd));
+    MUST(dnnl_primitive_attr_destroy(attr));
+    desc_release(&a);
+    desc_release(&b);
+    desc_release(&c);
+}
+
+static size_t hash(const shape *s)
+{
+    const int64_t *v = (const int64_t *)s;
+    uint64_t h = 0;
+    for (size_t i = 0; i < sizeof *s / sizeof *v; i++)
+        h = (h ^ (uint64_t)v[i]) * 0x9e3779b97f4a7c15;
+    return (size_t)(h >> 32);
+}
+
+/* The entry of this shape, or the free one where it belongs. */
+static entry *slot(const cache *c, const shape *s)
+{
+    size_t i = hash(s);
+    while (c->table[i & (c->size - 1)].primitive &&
+           memcmp(&c->table[i & (c->size - 1)].key, s, sizeof *s) != 0)
+        i++;
+    return &c->table[i & (c->size - 1)];
+}
+
+static void grow(cache *c)
+{
+    cache old = *c;
+    c->size = old.size ? 2 * old.size : 64;
+    c->table = calloc(c->size, sizeof *c->table);
+    QP_ASSERT(c->table, "out of memory for %zu products", c->size);
+    for (size_t i = 0; i < old.size; i++)
+        if (old.table[i].primitive) *slot(c, &old.table[i].key) = old.table[i];
+    free(old.table);
+}
+
+static entry *find(cache *c, const shape *s)
+{
+    if (!c->engine) {
+        MUST(dnnl_engine_create(&c->engine, dnnl_cpu, 0));
+        MUST(dnnl_stream_create(&c->stream, c->engine, dnnl_stream_default_flags));
+    }
+    if (2 * c->count >= c->size) grow(c);
+    entry *e = slot(c, s);
+    if (!e->primitive) {
+        make(e, s, c->engine);
+        c->count++;
+    }
+    return e;
+}
+
+static void multiply(const qp_tile *t)
+{
+    static _Thread_local cache own;
+    shape s = { t->rows, t->cols, t->depth, t->lda, t->ldb, t->ldc, t->ta, t->tb, t->add };
+    entry *e = find(&own, &s);
+    MUST(dnnl_memory_set_data_handle(e->a, (void *)t->a));
+    MUST(dnnl_memory_set_data_handle(e->b, (void *)t->b));
+    MUST(dnnl_memory_set_data_handle(e->c, t->c));
+    dnnl_exec_arg_t args[] = { { DNNL_ARG_SRC, e->a },
+                               { DNNL_ARG_WEIGHTS, e->b },
+                               { DNNL_ARG_DST, e->c },
+                               { DNNL_ARG_SCRATCHPAD, e->scratch } };
+    MUST(dnnl_primitive_execute(e->primitive, own.stream, 4, args));
+    MUST(dnnl_stream_wait(own.stream));
+}
+
+/* Few row counts, because each is a primitive of its own (0.2 ms to make). avx512_bf16 gives a row
+   the same bits whatever the count, measured on 1..96. */
+static int64_t tile_rows(int64_t left, int64_t cols, int64_t depth)
+{
+    (void)cols, (void)depth;
+    static const int64_t size[] = { 192, 96, 48, 24, 12, 6, 3, 2, 1 };
+    if (left >= 48) {
+        int i = 0;
+        while (size[i] > left) i++;
+        return size[i];
+    }
+    int i = 8;
+    while (size[i] < left) i--;
+    return size[i];
+}
+
+const qp_product *qp_dnnl_bf16(void)
+{
+    static const qp_product p = {
+        "onednn avx512_bf16", QP_BF16, QP_F32, 384, 256, 4096, tile_rows, multiply
+    };
+    bool fast = (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) ==
+                dnnl_cpu_isa_avx512_core_bf16;
+    return fast ? &p : NULL;
+}

@@ -1,0 +1,51 @@
+/* What a library must do for us: the product of one tile on the calling thread, always with the
+   same order of sums. gemm.c cuts matrices into tiles; gemm_blas.c and gemm_dnnl.c multiply them;
+   dispatch.c chooses. */
+#ifndef QP_AUTOGRAD_CPU_PRODUCT_H
+#define QP_AUTOGRAD_CPU_PRODUCT_H
+#include "base/dtype.h"
+#include <stdbool.h>
+
+/* C (rows, cols) = A (rows, depth) B (depth, cols), added to C if `add`; row-major, ld elements
+   from row to row. ta: A is stored (depth, rows); tb: B is stored (cols, depth). */
+typedef struct {
+    int64_t rows, cols, depth;
+    const void *a, *b;
+    void *c;
+    int64_t lda, ldb, ldc;
+    bool ta, tb, add;
+} qp_tile;
+
+/* QP_TILE_ROWS is a multiple of every row count that tile_rows returns, save padded ones and
+   QP_COPIED_ROWS is one of its multiples: the most rows of A that are unpacked at once. Then a
+   thread's share of the work area: a tile of A, a panel of B, a block of C with room for padding.
+ */
+enum {
+    QP_TILE_ROWS = 96,
+    QP_COPIED_ROWS = 192,
+    QP_A_BYTES = QP_COPIED_ROWS * 4096,
+    QP_B_BYTES = 512 * 4096,
+    QP_C_BYTES = (576 + QP_TILE_ROWS) * 512 * 4,
+    QP_PRODUCT_BYTES = QP_A_BYTES + QP_B_BYTES + QP_C_BYTES,
+};
+
+typedef struct {
+    const char *name;    /* "openblas SkylakeX"; for `quipu env` */
+    qp_storage in, out;  /* of A and B, of C */
+    int64_t rows;        /* largest C that a task holds; rows a multiple of QP_TILE_ROWS */
+    int64_t cols, depth; /* largest panel of B */
+    /* Rows of the next tile when `left` remain; more than left: the tile is padded with zero rows.
+       Row counts that it returns for one shape of B give a row the same bits. */
+    int64_t (*tile_rows)(int64_t left, int64_t cols, int64_t depth);
+    void (*multiply)(const qp_tile *t);
+} qp_product;
+
+/* NULL where the library or this CPU cannot. Call before the first product; needs no thread. */
+const qp_product *qp_blas_f64(void);
+const qp_product *qp_blas_f32(void);
+const qp_product *qp_dnnl_bf16(void);
+
+/* The product that serves a compute type, chosen and tested on the first call. Its `in` is the
+   compute type or a wider one. */
+const qp_product *qp_product_for(qp_storage compute);
+#endif
