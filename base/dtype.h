@@ -17,6 +17,7 @@ typedef enum {
     QP_I32,
     QP_U8,
     QP_BOOL,
+    QP_OTHER, /* in files only, and not readable here: qp_file_tensor's `type` names it */
     QP_NSTORAGE
 } qp_storage;
 

@@ -2,18 +2,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool qp_file_tensor_size(qp_file_tensor *t)
+bool qp_file_tensor_size(qp_file_tensor *t, int block, int bytes)
 {
-    const qp_storage_info *info = &qp_storages[t->storage];
-    int64_t bytes;
+    int64_t total;
     t->numel = 1;
     for (int i = 0; i < t->ndim; i++)
         if (t->shape[i] < 0 || __builtin_mul_overflow(t->numel, t->shape[i], &t->numel))
             return false;
     int64_t row = t->ndim ? t->shape[t->ndim - 1] : 1;
-    if (row % info->block) return false;
-    if (__builtin_mul_overflow(t->numel / info->block, info->bytes, &bytes)) return false;
-    t->bytes = (size_t)bytes;
+    if (row % block) return false;
+    if (__builtin_mul_overflow(t->numel / block, bytes, &total)) return false;
+    t->bytes = (size_t)total;
     return true;
 }
 

@@ -151,40 +151,34 @@ static qp_status take_metadata(qp_gguf *g, cursor *c, uint64_t count)
 
 /* ---- tensors ---- */
 
-/* ggml's numbers. Those without a storage have a name, for the message. */
-static const struct {
+/* ggml's numbers, elements a block, bytes a block. */
+typedef struct {
     const char *name;
     qp_storage storage;
-} types[] = {
-    [0] = { "F32", QP_F32 },           [1] = { "F16", QP_F16 },
-    [2] = { "Q4_0", QP_Q4_0 },         [3] = { "Q4_1", QP_Q4_1 },
-    [6] = { "Q5_0", QP_NSTORAGE },     [7] = { "Q5_1", QP_NSTORAGE },
-    [8] = { "Q8_0", QP_Q8_0 },         [9] = { "Q8_1", QP_NSTORAGE },
-    [10] = { "Q2_K", QP_NSTORAGE },    [11] = { "Q3_K", QP_NSTORAGE },
-    [12] = { "Q4_K", QP_NSTORAGE },    [13] = { "Q5_K", QP_NSTORAGE },
-    [14] = { "Q6_K", QP_NSTORAGE },    [15] = { "Q8_K", QP_NSTORAGE },
-    [16] = { "IQ2_XXS", QP_NSTORAGE }, [17] = { "IQ2_XS", QP_NSTORAGE },
-    [18] = { "IQ3_XXS", QP_NSTORAGE }, [19] = { "IQ1_S", QP_NSTORAGE },
-    [20] = { "IQ4_NL", QP_NSTORAGE },  [21] = { "IQ3_S", QP_NSTORAGE },
-    [22] = { "IQ2_S", QP_NSTORAGE },   [23] = { "IQ4_XS", QP_NSTORAGE },
-    [24] = { "I8", QP_NSTORAGE },      [25] = { "I16", QP_NSTORAGE },
-    [26] = { "I32", QP_I32 },          [27] = { "I64", QP_I64 },
-    [28] = { "F64", QP_F64 },          [29] = { "IQ1_M", QP_NSTORAGE },
-    [30] = { "BF16", QP_BF16 },        [34] = { "TQ1_0", QP_NSTORAGE },
-    [35] = { "TQ2_0", QP_NSTORAGE },   [39] = { "MXFP4", QP_NSTORAGE },
+    int block, bytes;
+} tensor_type;
+static const tensor_type types[] = {
+    [0] = { "F32", QP_F32, 1, 4 },           [1] = { "F16", QP_F16, 1, 2 },
+    [2] = { "Q4_0", QP_Q4_0, 32, 18 },       [3] = { "Q4_1", QP_Q4_1, 32, 20 },
+    [6] = { "Q5_0", QP_OTHER, 32, 22 },      [7] = { "Q5_1", QP_OTHER, 32, 24 },
+    [8] = { "Q8_0", QP_Q8_0, 32, 34 },       [9] = { "Q8_1", QP_OTHER, 32, 36 },
+    [10] = { "Q2_K", QP_OTHER, 256, 84 },    [11] = { "Q3_K", QP_OTHER, 256, 110 },
+    [12] = { "Q4_K", QP_OTHER, 256, 144 },   [13] = { "Q5_K", QP_OTHER, 256, 176 },
+    [14] = { "Q6_K", QP_OTHER, 256, 210 },   [15] = { "Q8_K", QP_OTHER, 256, 292 },
+    [16] = { "IQ2_XXS", QP_OTHER, 256, 66 }, [17] = { "IQ2_XS", QP_OTHER, 256, 74 },
+    [18] = { "IQ3_XXS", QP_OTHER, 256, 98 }, [19] = { "IQ1_S", QP_OTHER, 256, 50 },
+    [20] = { "IQ4_NL", QP_OTHER, 32, 18 },   [21] = { "IQ3_S", QP_OTHER, 256, 110 },
+    [22] = { "IQ2_S", QP_OTHER, 256, 82 },   [23] = { "IQ4_XS", QP_OTHER, 256, 136 },
+    [24] = { "I8", QP_OTHER, 1, 1 },         [25] = { "I16", QP_OTHER, 1, 2 },
+    [26] = { "I32", QP_I32, 1, 4 },          [27] = { "I64", QP_I64, 1, 8 },
+    [28] = { "F64", QP_F64, 1, 8 },          [29] = { "IQ1_M", QP_OTHER, 256, 56 },
+    [30] = { "BF16", QP_BF16, 1, 2 },        [34] = { "TQ1_0", QP_OTHER, 256, 54 },
+    [35] = { "TQ2_0", QP_OTHER, 256, 66 },   [39] = { "MXFP4", QP_OTHER, 32, 17 },
 };
 
-static qp_status set_type(qp_file_tensor *t, uint32_t type, qp_err *err)
+static const tensor_type *find_type(uint32_t type)
 {
-    if (type >= sizeof types / sizeof *types || !types[type].name)
-        return qp_fail(err, QP_BADFILE, "tensor %s: unknown type %u", t->name, type);
-    t->storage = types[type].storage;
-    if (t->storage == QP_NSTORAGE)
-        return qp_fail(
-            err, QP_BADFILE,
-            "tensor %s: type %s is not supported; F32, F16, BF16, Q8_0, Q4_0 and Q4_1 are", t->name,
-            types[type].name);
-    return QP_OK;
+    return type < sizeof types / sizeof *types && types[type].name ? &types[type] : NULL;
 }
 
 /* The file's dimensions run from the innermost out. */
@@ -210,12 +204,16 @@ static qp_status take_tensor(cursor *c, qp_file_tensor *t, uint64_t *offset)
     qp_status rc = take_shape(c, t);
     if (!rc) rc = take(c, &type, sizeof type, t->name);
     if (!rc) rc = take(c, offset, sizeof *offset, t->name);
-    if (!rc) rc = set_type(t, type, c->err);
-    if (!rc && !qp_file_tensor_size(t))
-        rc = qp_fail(c->err, QP_BADFILE,
-                     "tensor %s: its dimensions overflow, or a row is not whole blocks of %d",
-                     t->name, qp_storages[t->storage].block);
-    return rc;
+    if (rc) return rc;
+    const tensor_type *info = find_type(type);
+    if (!info) return qp_fail(c->err, QP_BADFILE, "tensor %s: unknown type %u", t->name, type);
+    t->storage = info->storage;
+    t->type = info->name;
+    if (!qp_file_tensor_size(t, info->block, info->bytes))
+        return qp_fail(c->err, QP_BADFILE,
+                       "tensor %s: its dimensions overflow, or a row is not whole blocks of %d",
+                       t->name, info->block);
+    return QP_OK;
 }
 
 static qp_status read_alignment(const qp_gguf *g, int64_t *alignment, qp_err *err)

@@ -1,6 +1,7 @@
 /* GGUF versions 2 and 3, little-endian: metadata and named tensors, mapped, every count, length and
    offset checked against the file first. Format: docs/gguf.md of ggml. Shapes are given outermost
-   first (the file's order reversed), so a matrix is [out, in] as everywhere here. */
+   first (the file's order reversed), so a matrix is [out, in] as everywhere here. K-quants and
+   other types that are not read have storage QP_OTHER. */
 #ifndef QP_BASE_GGUF_H
 #define QP_BASE_GGUF_H
 #include "base/file_tensor.h"

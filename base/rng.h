@@ -14,7 +14,8 @@ typedef struct {
  */
 uint64_t qp_rng_key(uint64_t seed, const char *purpose);
 static inline uint64_t qp_rng_stream(qp_rng *r) { return r->next++; }
-/* The generator itself: four words for one counter. Inline, so that a loop over indices vectorises. */
+/* The generator itself: four words for one counter. Inline, so that a loop over indices vectorises.
+ */
 static inline void qp_philox(uint32_t out[4], uint64_t key, uint64_t stream, uint64_t index)
 {
     uint32_t c0 = (uint32_t)index, c1 = (uint32_t)(index >> 32);

@@ -24,13 +24,27 @@ static qp_status refuse(header *h, const char *name, const char *what)
     return qp_fail(h->err, QP_BADFILE, "tensor %s: %s", name, what);
 }
 
-/* The type the current string names. */
-static bool storage_of(const qp_json *j, qp_storage *storage)
+static const struct {
+    const char *name;
+    int bytes;
+} others[] = {
+    { "I8", 1 },  { "F8_E4M3", 1 }, { "F8_E5M2", 1 }, { "F8_E8M0", 1 }, { "I16", 2 },
+    { "U16", 2 }, { "U32", 4 },     { "U64", 8 },     { "C64", 8 },
+};
+
+/* The type the current string names, and its bytes; 0 for an unknown one. */
+static int set_type(qp_json *j, qp_file_tensor *t)
 {
     for (int i = 0; i < QP_NSTORAGE; i++)
-        if (qp_storages[i].safetensors && qp_json_is(j, qp_storages[i].safetensors))
-            return *storage = (qp_storage)i, true;
-    return false;
+        if (qp_storages[i].safetensors && qp_json_is(j, qp_storages[i].safetensors)) {
+            t->storage = (qp_storage)i;
+            t->type = qp_storages[i].safetensors;
+            return qp_storages[i].bytes;
+        }
+    t->storage = QP_OTHER;
+    for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+        if (qp_json_is(j, others[i].name)) return t->type = others[i].name, others[i].bytes;
+    return 0;
 }
 
 /* Reads [n, n, ...], at most max of them, none negative; how many, or -1. */
@@ -46,7 +60,7 @@ static int counts(qp_json *j, int64_t *v, int max)
 }
 
 /* {"dtype": "F32", "shape": [2, 3], "data_offsets": [0, 24]}: each once, in any order. */
-static qp_status read_fields(header *h, qp_file_tensor *t, int64_t range[2])
+static qp_status read_fields(header *h, qp_file_tensor *t, int *element, int64_t range[2])
 {
     qp_json *j = &h->j;
     bool dtype = false, shape = false, offsets = false;
@@ -56,8 +70,9 @@ static qp_status read_fields(header *h, qp_file_tensor *t, int64_t range[2])
             if (dtype) return refuse(h, t->name, "dtype twice");
             if (qp_json_next(j) != QP_JSON_STRING)
                 return refuse(h, t->name, "dtype: a string wanted");
-            if (!storage_of(j, &t->storage))
-                return qp_fail(h->err, QP_BADFILE, "tensor %s: dtype %s is not supported", t->name,
+            *element = set_type(j, t);
+            if (!*element)
+                return qp_fail(h->err, QP_BADFILE, "tensor %s: unknown dtype %s", t->name,
                                j->str.data);
             dtype = true;
         } else if (qp_json_is(j, "shape")) {
@@ -84,9 +99,10 @@ static qp_status read_fields(header *h, qp_file_tensor *t, int64_t range[2])
 static qp_status read_tensor(header *h, qp_file_tensor *t)
 {
     int64_t range[2];
-    qp_status rc = read_fields(h, t, range);
+    int element = 0;
+    qp_status rc = read_fields(h, t, &element, range);
     if (rc) return rc;
-    if (!qp_file_tensor_size(t))
+    if (!qp_file_tensor_size(t, 1, element))
         return refuse(h, t->name, "the product of its dimensions overflows");
     if (range[0] > range[1])
         return refuse(h, t->name, "data_offsets: the end lies before the begin");
@@ -98,7 +114,7 @@ static qp_status read_tensor(header *h, qp_file_tensor *t)
     if (bytes != t->bytes)
         return qp_fail(h->err, QP_BADFILE,
                        "tensor %s: shape and dtype %s make %zu bytes, data_offsets %zu", t->name,
-                       qp_storages[t->storage].safetensors, t->bytes, bytes);
+                       t->type, t->bytes, bytes);
     t->data = h->data + range[0];
     return QP_OK;
 }
@@ -183,7 +199,8 @@ static void copy_unaligned(header *h)
 {
     for (int64_t i = 0; i < h->count; i++) {
         qp_file_tensor *t = &h->tensor[i];
-        if ((uintptr_t)t->data % (uintptr_t)qp_storages[t->storage].bytes == 0) continue;
+        int element = qp_storages[t->storage].bytes;
+        if (!element || (uintptr_t)t->data % (uintptr_t)element == 0) continue;
         t->owned = qp_xmalloc(t->bytes);
         t->data = memcpy(t->owned, t->data, t->bytes);
     }

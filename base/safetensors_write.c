@@ -15,12 +15,12 @@ static int by_alignment(const void *a, const void *b)
 
 static size_t bytes_of(const qp_save_tensor *t)
 {
-    QP_ASSERT(qp_storages[t->storage].safetensors, "tensor %s: safetensors has no type %s", t->name,
-              qp_storages[t->storage].name);
-    qp_file_tensor f = { .storage = t->storage, .ndim = t->ndim };
+    const qp_storage_info *info = &qp_storages[t->storage];
+    QP_ASSERT(info->safetensors, "tensor %s: safetensors has no type %s", t->name, info->name);
+    qp_file_tensor f = { .ndim = t->ndim };
     memcpy(f.shape, t->shape, sizeof f.shape);
-    QP_ASSERT(qp_file_tensor_size(&f), "tensor %s: its dimensions are negative or overflow",
-              t->name);
+    QP_ASSERT(qp_file_tensor_size(&f, 1, info->bytes),
+              "tensor %s: its dimensions are negative or overflow", t->name);
     return f.bytes;
 }
 

@@ -38,8 +38,8 @@ qp_status qp_weight_attach(qp_weight *w, const qp_file_tensor *t, const char *fi
         return QP_BADFILE;
     }
     if (t->storage >= QP_I64)
-        return qp_fail(err, QP_BADFILE, "%s: %s: type %s is no weight", file, t->name,
-                       qp_storages[t->storage].name);
+        return qp_fail(err, QP_BADFILE, "%s: %s: type %s is not supported for a weight", file,
+                       t->name, t->type);
     w->file = t;
     w->interleaved = interleaved && w->rope_heads;
     return QP_OK;

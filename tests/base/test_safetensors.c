@@ -88,8 +88,9 @@ static const struct {
     { "{\"w\":1}", 0, "tensor w: an object wanted" },
     { "{\"w\\u0000x\":1}", 0, "a NUL in the name" },
     { "{\"w\":{}}", 0, "one of dtype, shape, data_offsets is missing" },
-    { "{" T("w", "F8_E4M3", "[1]", "[0,1]") "}", 1, "tensor w: dtype F8_E4M3 is not supported" },
-    { "{" T("w", "F32\\u0000", "[1]", "[0,4]") "}", 4, "is not supported" },
+    { "{" T("w", "F4", "[2]", "[0,1]") "}", 1, "tensor w: unknown dtype F4" },
+    { "{" T("w", "U16", "[2]", "[0,2]") "}", 2, "tensor w: shape and dtype U16 make 4 bytes" },
+    { "{" T("w", "F32\\u0000", "[1]", "[0,4]") "}", 4, "unknown dtype" },
     { "{\"w\":{\"dtype\":3}}", 0, "dtype: a string wanted" },
     { "{\"w\":{\"dtype\":\"U8\",\"dtype\":\"U8\"}}", 0, "tensor w: dtype twice" },
     { "{\"w\":{\"shape\":[1],\"shape\":[1]}}", 0, "tensor w: shape twice" },
@@ -170,6 +171,18 @@ START_TEST(unaligned_tensors_are_read_from_an_aligned_copy)
     ck_assert_mem_eq(b->data, "\1\2\3\4\5\6\7\10", 8);
     ck_assert_ptr_null(qp_safetensors_find(&st, "a")->owned);
     ck_assert_ptr_null(qp_safetensors_find(&st, "c"));
+    qp_safetensors_release(&st);
+}
+END_TEST
+
+START_TEST(types_that_are_not_read_are_listed_by_their_name)
+{
+    write_file(path, "{" T("w", "F8_E4M3", "[3]", "[0,3]") "," T("v", "C64", "[1]", "[3,11]") "}",
+               11);
+    qp_safetensors st;
+    ck_assert_msg(!qp_safetensors_open(&st, path, NULL, &err), "%s", err.msg);
+    ck_assert(st.tensor[0].storage == QP_OTHER && st.tensor[0].bytes == 8 && !st.tensor[0].owned);
+    ck_assert_str_eq(st.tensor[1].type, "F8_E4M3");
     qp_safetensors_release(&st);
 }
 END_TEST
@@ -334,6 +347,7 @@ Suite *suite_safetensors(void)
     tcase_add_test(t, short_files_and_long_headers_are_refused);
     tcase_add_test(t, a_missing_file_is_a_usage_error);
     tcase_add_test(t, unaligned_tensors_are_read_from_an_aligned_copy);
+    tcase_add_test(t, types_that_are_not_read_are_listed_by_their_name);
     tcase_add_test(t, what_is_written_reads_back_bit_for_bit);
     tcase_add_test(t, a_file_without_tensors_is_written_and_read);
     tcase_add_exit_test(stops, writing_a_type_that_safetensors_lacks_exits_70, QP_BUG);
