@@ -1,0 +1,86 @@
+#include "tests/suites.h"
+#include "tests/support/gradcheck.h"
+
+static qp_tensor *op(qp_ctx *c, qp_tensor **in) { return qp_linear(c, in[0], in[1]); }
+/* x feeds both sides, and twice: gradients add up. */
+static qp_tensor *square(qp_ctx *c, qp_tensor **in)
+{
+    return qp_add(c, qp_linear(c, in[0], in[0]), qp_linear(c, in[0], in[0]));
+}
+
+START_TEST(gradient_matches_differences)
+{
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    qp_tensor *in[] = { test_leaf(&c, QP_F64, 2, (int64_t[]){ 5, 7 }, 1),
+                        test_param(&c, QP_F64, 2, (int64_t[]){ 3, 7 }, 2) };
+    ck_assert_double_lt(gradcheck(&c, op, 2, in), 1e-9);
+    ck_assert_double_lt(gradcheck(&c, square, 1, in), 1e-9);
+    qp_ctx_release(&c);
+}
+END_TEST
+
+/* A weight that is an activation gets its gradient in its own type: bf16 keeps 8 bits of it. */
+START_TEST(activation_as_weight_gets_its_own_type)
+{
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    qp_tensor *in[] = { test_leaf(&c, QP_BF16, 2, (int64_t[]){ 5, 7 }, 1),
+                        test_leaf(&c, QP_BF16, 2, (int64_t[]){ 3, 7 }, 2) };
+    qp_tensor *exact[] = { test_leaf(&c, QP_F64, 2, (int64_t[]){ 5, 7 }, 1),
+                           test_leaf(&c, QP_F64, 2, (int64_t[]){ 3, 7 }, 2) };
+    test_run(&c, op, 2, in);
+    test_run(&c, op, 2, exact);
+    ck_assert_double_lt(test_difference(in[1]->grad, QP_BF16, exact[1]->grad, QP_F64, 21),
+                        1. / 256);
+    qp_ctx_release(&c);
+}
+END_TEST
+
+START_TEST(frozen_weight_and_input_leave_no_knot)
+{
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    qp_tensor *in[] = { test_leaf(&c, QP_F32, 2, (int64_t[]){ 5, 7 }, 1),
+                        test_leaf(&c, QP_F32, 2, (int64_t[]){ 3, 7 }, 2) };
+    in[0]->needs_grad = in[1]->needs_grad = false;
+    ck_assert(!op(&c, in)->needs_grad);
+    ck_assert_ptr_null(c.tape);
+    in[0]->needs_grad = true;
+    test_run(&c, op, 2, in);
+    ck_assert_ptr_nonnull(in[0]->grad);
+    ck_assert_ptr_null(in[1]->grad);
+    qp_ctx_release(&c);
+}
+END_TEST
+
+START_TEST(wrong_shape_exits_70)
+{
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    qp_linear(&c, test_leaf(&c, QP_F32, 2, (int64_t[]){ 5, 7 }, 1),
+              test_param(&c, QP_F32, 2, (int64_t[]){ 7, 5 }, 2));
+}
+END_TEST
+
+START_TEST(logits_that_would_need_a_gradient_exit_70)
+{
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    qp_logits(&c, test_leaf(&c, QP_F32, 2, (int64_t[]){ 5, 7 }, 1),
+              test_param(&c, QP_F32, 2, (int64_t[]){ 3, 7 }, 2));
+}
+END_TEST
+
+Suite *suite_linear(void)
+{
+    Suite *s = suite_create("linear");
+    TCase *t = tcase_create("linear");
+    tcase_add_test(t, gradient_matches_differences);
+    tcase_add_test(t, activation_as_weight_gets_its_own_type);
+    tcase_add_test(t, frozen_weight_and_input_leave_no_knot);
+    tcase_add_exit_test(t, wrong_shape_exits_70, 70);
+    tcase_add_exit_test(t, logits_that_would_need_a_gradient_exit_70, 70);
+    suite_add_tcase(s, t);
+    return s;
+}

@@ -1,0 +1,180 @@
+#include "tests/suites.h"
+#include "tests/support/gradcheck.h"
+#include <math.h>
+#include <string.h>
+
+enum { ROWS = 6, SIZE = 7, WORDS = 11 };
+static int32_t targets[ROWS] = { 3, -1, 10, 0, -1, 3 };
+static int64_t chunk = 4; /* three chunks, the last shorter */
+static qp_tensor *op(qp_ctx *c, qp_tensor **in)
+{
+    return qp_linear_xent_in_chunks(c, in[0], in[1], targets, NULL, chunk);
+}
+/* w is the embedding too: head and look-up both write its gradient, whichever comes first. */
+static qp_tensor *tied(qp_ctx *c, qp_tensor **in)
+{
+    static const int32_t ids[ROWS] = { 1, 3, 3, 0, 9, 2 };
+    qp_tensor *x = qp_add(c, in[0], qp_embedding(c, in[1], ids, ROWS, in[1]->storage));
+    return qp_linear_xent_in_chunks(c, x, in[1], targets, NULL, chunk);
+}
+
+static void inputs(qp_ctx *c, qp_storage s, qp_tensor *in[2])
+{
+    in[0] = test_leaf(c, s, 2, (int64_t[]){ ROWS, SIZE }, 1);
+    in[1] = test_param(c, s, 2, (int64_t[]){ WORDS, SIZE }, 2);
+}
+
+START_TEST(gradient_matches_differences)
+{
+    chunk = (int64_t[]){ 4, 1, 11, 1000 }[_i];
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    qp_tensor *in[2];
+    inputs(&c, QP_F64, in);
+    ck_assert_double_lt(gradcheck(&c, op, 2, in), 1e-9);
+    ck_assert_double_lt(gradcheck(&c, tied, 2, in), 1e-9);
+    in[1]->needs_grad = false;
+    ck_assert_double_lt(gradcheck(&c, op, 2, in), 1e-9);
+    in[1]->needs_grad = true;
+    in[0]->needs_grad = false;
+    ck_assert_double_lt(gradcheck(&c, op, 2, in), 1e-9);
+    qp_ctx_release(&c);
+}
+END_TEST
+
+/* Against the definition, logits whole; nll is written only where there is a target. */
+START_TEST(loss_is_minus_log_softmax)
+{
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    qp_tensor *in[2];
+    inputs(&c, QP_F64, in);
+    double nll[ROWS], sum = 0;
+    qp_tensor *loss = qp_linear_xent_in_chunks(&c, in[0], in[1], targets, nll, 4);
+    c.recording = false;
+    const double *z = qp_logits(&c, in[0], in[1])->data;
+    for (int i = 0; i < ROWS; i++) {
+        double total = 0;
+        for (int j = 0; j < WORDS; j++) total += exp(z[i * WORDS + j]);
+        const double expected = targets[i] < 0 ? 0 : log(total) - z[i * WORDS + targets[i]];
+        ck_assert_double_eq_tol(nll[i], expected, 1e-14);
+        sum += expected;
+    }
+    ck_assert_double_eq_tol(*(double *)loss->data, sum, 1e-13);
+    qp_ctx_release(&c);
+}
+END_TEST
+
+START_TEST(without_targets_loss_and_gradients_are_zero)
+{
+    static const int32_t none[ROWS] = { -1, -1, -1, -1, -1, -1 };
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    qp_tensor *in[2];
+    inputs(&c, QP_F32, in);
+    double nll[ROWS];
+    qp_tensor *loss = qp_linear_xent(&c, in[0], in[1], none, nll);
+    ck_assert_double_eq(test_get(loss->data, QP_F32, 0), 0);
+    qp_backward(&c, loss, 1);
+    for (int i = 0; i < ROWS * SIZE; i++) ck_assert_double_eq(test_get(in[0]->grad, QP_F32, i), 0);
+    for (int i = 0; i < WORDS * SIZE; i++) ck_assert_double_eq(test_get(in[1]->grad, QP_F32, i), 0);
+    for (int i = 0; i < ROWS; i++) ck_assert_double_eq(nll[i], 0);
+    qp_ctx_release(&c);
+}
+END_TEST
+
+/* Logits near 10^4, whose exponentials overflow. */
+START_TEST(large_logits_stay_finite)
+{
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    qp_tensor *in[2];
+    inputs(&c, QP_F32, in);
+    for (int i = 0; i < ROWS * SIZE; i++)
+        test_set(in[0]->data, QP_F32, i, 1e4 * test_get(in[0]->data, QP_F32, i));
+    qp_tensor *loss = test_run(&c, op, 2, in);
+    ck_assert_double_finite(test_get(loss->data, QP_F32, 0));
+    for (int i = 0; i < ROWS * SIZE; i++) ck_assert_double_finite(test_get(in[0]->grad, QP_F32, i));
+    qp_ctx_release(&c);
+}
+END_TEST
+
+START_TEST(nan_reaches_the_loss)
+{
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    for (int s = QP_F64; s < QP_NCOMPUTE; s++) {
+        qp_tensor *in[2];
+        inputs(&c, (qp_storage)s, in);
+        test_set(in[0]->data, (qp_storage)s, 3, NAN);
+        ck_assert_double_nan(test_get(op(&c, in)->data, qp_sum_storage((qp_storage)s), 0));
+    }
+    qp_ctx_release(&c);
+}
+END_TEST
+
+/* A row's loss and gradient, to the bit, do not depend on the rows beside it. */
+START_TEST(row_alone_equals_row_among_130)
+{
+    enum { MANY = 130, D = 33, V = 300 };
+    static int32_t all[MANY];
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    for (int i = 0; i < MANY; i++) all[i] = i % 7 ? i * 2 : -1;
+    for (int s = QP_F64; s < QP_NCOMPUTE; s++) {
+        const qp_storage st = (qp_storage)s;
+        qp_tensor *x = test_leaf(&c, st, 2, (int64_t[]){ MANY, D }, 1);
+        qp_tensor *w = test_leaf(&c, st, 2, (int64_t[]){ V, D }, 2);
+        w->needs_grad = false;
+        double nll[MANY], one;
+        qp_backward(&c, qp_linear_xent_in_chunks(&c, x, w, all, nll, 128), 0.25);
+        for (int i = 0; i < MANY; i += 43) {
+            qp_tensor *row = test_leaf(&c, st, 2, (int64_t[]){ 1, D }, 1);
+            const size_t bytes = qp_value_bytes(row);
+            memcpy(row->data, (char *)x->data + (size_t)i * bytes, bytes);
+            qp_backward(&c, qp_linear_xent_in_chunks(&c, row, w, all + i, &one, 128), 0.25);
+            ck_assert_mem_eq(&one, &nll[i], sizeof one);
+            ck_assert_mem_eq(row->grad, (char *)x->grad + (size_t)i * bytes, bytes);
+        }
+    }
+    qp_ctx_release(&c);
+}
+END_TEST
+
+START_TEST(target_beyond_the_vocabulary_exits_70)
+{
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    qp_tensor *in[2];
+    inputs(&c, QP_F32, in);
+    targets[1] = WORDS;
+    op(&c, in);
+}
+END_TEST
+
+START_TEST(wrong_shape_exits_70)
+{
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    qp_tensor *in[2];
+    inputs(&c, QP_F32, in);
+    qp_linear_xent(&c, in[0], test_param(&c, QP_F32, 2, (int64_t[]){ SIZE, WORDS }, 1), targets,
+                   NULL);
+}
+END_TEST
+
+Suite *suite_linear_xent(void)
+{
+    Suite *s = suite_create("linear_xent");
+    TCase *t = tcase_create("linear_xent");
+    tcase_add_loop_test(t, gradient_matches_differences, 0, 4);
+    tcase_add_test(t, loss_is_minus_log_softmax);
+    tcase_add_test(t, without_targets_loss_and_gradients_are_zero);
+    tcase_add_test(t, large_logits_stay_finite);
+    tcase_add_test(t, nan_reaches_the_loss);
+    tcase_add_test(t, row_alone_equals_row_among_130);
+    tcase_add_exit_test(t, target_beyond_the_vocabulary_exits_70, 70);
+    tcase_add_exit_test(t, wrong_shape_exits_70, 70);
+    suite_add_tcase(s, t);
+    return s;
+}
