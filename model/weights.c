@@ -37,6 +37,10 @@ qp_status qp_weight_attach(qp_weight *w, const qp_file_tensor *t, const char *fi
         qp_buf_release(&wanted);
         return QP_BADFILE;
     }
+    if (t->storage == QP_OTHER)
+        return qp_fail(err, QP_BADFILE,
+                       "%s: %s: type %s is not supported; F32, F16, BF16, Q8_0, Q4_0 and Q4_1 are",
+                       file, t->name, t->type);
     if (t->storage >= QP_I64)
         return qp_fail(err, QP_BADFILE, "%s: %s: type %s is not supported for a weight", file,
                        t->name, t->type);

@@ -244,7 +244,7 @@ void parity_greedy(parity *p, const char *path)
         int32_t *got = qp_xcalloc((size_t)n_want + 1, sizeof *got);
         qp_generate_options o = { .max_tokens = n_want,
                                   .sampling = { .top_p = 1, .repetition_penalty = 1 } };
-        parity_ok(p, qp_generate(&c, m, prompt, n_prompt, &o, got, &n, &err), &err);
+        parity_ok(p, qp_generate(&c, m, prompt, n_prompt, &o, got, &n, NULL, &err), &err);
         char what[80];
         snprintf(what, sizeof what, "prompt of %lld tokens", (long long)n_prompt);
         parity_ints(p, what, got, n, want, n_want);

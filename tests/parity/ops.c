@@ -1,6 +1,7 @@
 /* The groups of ops/: each case's inputs through the f32 op, its cotangent back, outputs and
  * gradients compared. */
 #include "autograd/ops.h"
+#include "model/config.h"
 #include "model/rope_table.h"
 #include "optim/optim.h"
 #include "tests/parity/parity.h"
@@ -297,16 +298,19 @@ static void rope_tables(op_group *g)
         int32_t *positions = ids_of(g, v->key, "positions", &rows);
         const qp_file_tensor *want[] = { stored(g, v->key, "cos"), stored(g, v->key, "sin") };
         for (int64_t i = 0; positions && want[0] && want[1] && i < rows; i++) {
-            double angle[2][512];
-            qp_rope_table table = { 0 };
-            qp_rope_table_init(&table, &cfg, QP_F32);
-            qp_rope_table_reserve(&table, positions[i] + 1);
+            double inv_freq[512];
+            const void *got[2];
+            qp_rope_table table;
+            qp_config_frequencies(&cfg, inv_freq);
+            qp_rope_table_init(&table, inv_freq, half, QP_F32);
+            qp_rope_table_rows(&table, positions[i] + 1, &got[0], &got[1]);
             for (int k = 0; k < 2; k++) {
-                const float *got = (const float *)(k ? table.sin : table.cos) + positions[i] * half;
+                double *wide =
+                    parity_widen((const float *)got[k] + positions[i] * half, QP_F32, half);
                 double *expected =
                     parity_widen((const float *)want[k]->data + i * half, QP_F32, half);
-                for (int64_t j = 0; j < half; j++) angle[k][j] = (double)got[j];
-                parity_compare(g->p, "tables", v->key, angle[k], expected, half);
+                parity_compare(g->p, "tables", v->key, wide, expected, half);
+                free(wide);
                 free(expected);
             }
             qp_rope_table_release(&table);

@@ -110,10 +110,8 @@ static void ppl_by_method(parity *p, real_model *r, const char *method, int64_t 
 {
     qp_err err = { 0 };
     r->c.recording = false;
-    parity_ok(p,
-              qp_perplexity(&r->c, r->m, method, r->ids, r->n, (int64_t)r->bytes, window, stride,
-                            bos, out, &err),
-              &err);
+    qp_ppl_options o = { .method = method, .context = window, .stride = stride, .bos = bos };
+    parity_ok(p, qp_perplexity(&r->c, r->m, &o, r->ids, r->n, (int64_t)r->bytes, out, &err), &err);
 }
 
 void parity_real_ppl(parity *p, const char *path)
@@ -226,7 +224,7 @@ void parity_real_greedy(parity *p, const char *path)
                 parity_ints(p, "prompt", ids.id, ids.n, prompt, n_prompt);
             qp_generate_options o = { .max_tokens = n_want,
                                       .sampling = { .top_p = 1, .repetition_penalty = 1 } };
-            parity_ok(p, qp_generate(&r.c, r.m, prompt, n_prompt, &o, got, &n, &err), &err);
+            parity_ok(p, qp_generate(&r.c, r.m, prompt, n_prompt, &o, got, &n, NULL, &err), &err);
             parity_ints(p, qp_json_get(k, "prompt")->str, got, n < sure ? n : sure, want, sure);
             qp_ids_release(&ids);
             free(prompt);

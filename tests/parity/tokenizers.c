@@ -17,7 +17,7 @@ static void each_line(parity *p, const char *relative,
     int64_t line = 0;
     if (parity_ok(p, qp_file_read(path, &text, &err), &err))
         for (char *at = text.data, *end = text.data + text.len; at < end;) {
-            char *stop = memchr(at, '\n', (size_t)(end - at)), where[300];
+            char *stop = memchr(at, '\n', (size_t)(end - at)), where[340];
             if (!stop) stop = end;
             qp_value *v = NULL;
             snprintf(where, sizeof where, "%s:%lld", relative, (long long)++line);
@@ -103,7 +103,8 @@ static qp_tokenizer *open_tokenizer(parity *p, const char *name)
 {
     qp_err err = { 0 };
     qp_tokenizer *t = NULL;
-    char *path = parity_path(p, "tokenizers/%s", name), *file = qp_path_join(path, "tokenizer.json");
+    char *path = parity_path(p, "tokenizers/%s", name),
+         *file = qp_path_join(path, "tokenizer.json");
     if (!qp_path_exists(file)) {
         free(path);
         path = qp_xformat("%s/golden/tokenizers/%s", p->shared, name);
