@@ -1,0 +1,13 @@
+#include "train/fault.h"
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+void qp_fault(const char *place)
+{
+    static long passes; /* of the one place that is armed */
+    const char *armed = getenv("QP_FAULT");
+    size_t n = strlen(place);
+    if (!armed || strncmp(armed, place, n) || armed[n] != ':') return;
+    if (++passes == atol(armed + n + 1)) raise(SIGKILL);
+}

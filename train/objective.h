@@ -1,0 +1,15 @@
+/* What is learned: batch in, scalar to minimise out. An objective is a row of the table in
+   objective.c's sense: its own file, and a line in qp_objective_find. */
+#ifndef QP_TRAIN_OBJECTIVE_H
+#define QP_TRAIN_OBJECTIVE_H
+#include "model/model.h"
+
+typedef struct {
+    const char *name;
+    /* Rank 0: the SUM over the batch's targets; the step divides by their number over all its
+     * micro-batches. */
+    qp_tensor *(*loss)(qp_ctx *c, qp_model *m, const qp_batch *b);
+} qp_objective;
+
+extern const qp_objective qp_objective_sft; /* sum of -log p of the next token */
+#endif

@@ -1,0 +1,70 @@
+#include "train/plan.h"
+#include "base/thread.h"
+#include <stdlib.h>
+
+static void fill_batch(qp_batch *b, int64_t rows, int64_t documents)
+{
+    int64_t each = rows / documents;
+    int32_t *zero = qp_xcalloc((size_t)each, sizeof *zero);
+    for (int64_t d = 0; d < documents; d++)
+        qp_batch_add(b, zero, zero, each); /* every row has a target */
+    free(zero);
+}
+
+qp_status qp_plan_memory(qp_model *m, const qp_optim *o, const qp_objective *objective,
+                         int64_t rows, int64_t documents, int levels, bool recompute,
+                         qp_memory_plan *plan, qp_err *err)
+{
+    qp_params *p = qp_model_params(m);
+    qp_storage master = qp_sum_storage(p->compute);
+    size_t flat = qp_storage_bytes(master, p->n);
+    *plan = (qp_memory_plan){
+        .frozen = qp_model_weight_bytes(m),
+        .trained = 2 * flat + (p->compute == master ? 0 : qp_storage_bytes(p->compute, p->n)),
+        .optimizer = (size_t)o->type->states * flat,
+        .accumulation = (size_t)levels * flat
+    };
+    qp_batch b = { 0 };
+    qp_ctx c;
+    qp_scope scope;
+    qp_status rc = qp_ctx_init(&c, qp_null_backend(), (size_t)1 << 42, err);
+    if (rc) return rc;
+    fill_batch(&b, rows, documents);
+    c.recompute = recompute;
+    qp_scope_open(&c.arena, &scope);
+    qp_params_begin_step(p);
+    qp_backward(&c, objective->loss(&c, m, &b), 1);
+    qp_scope_close(&c.arena, &scope);
+    plan->activations = c.arena.peak;
+    plan->total =
+        plan->frozen + plan->trained + plan->optimizer + plan->accumulation + plan->activations;
+    qp_ctx_release(&c);
+    qp_batch_release(&b);
+    return QP_OK;
+}
+
+qp_status qp_plan_peak(const qp_backend *be, qp_storage compute, double *flops, qp_err *err)
+{
+    enum { SIZE = 1024 };
+    qp_ctx c;
+    qp_status rc = qp_ctx_init(&c, be, (size_t)1 << 30, err);
+    if (rc) return rc;
+    c.recording = false;
+    const int64_t shape[] = { SIZE, SIZE };
+    qp_tensor *x = qp_new(&c, compute, 2, shape), *w = qp_new(&c, compute, 2, shape);
+    be->k[compute]->zero(x->data, qp_numel(x));
+    be->k[compute]->zero(w->data, qp_numel(w));
+    double start = qp_now(), best = 1e9;
+    for (int i = 0; i < 3 || qp_now() - start < 0.05; i++) {
+        qp_scope scope;
+        qp_scope_open(&c.arena, &scope);
+        double t = qp_now();
+        qp_linear(&c, x, w);
+        t = qp_now() - t;
+        if (t < best) best = t;
+        qp_scope_close(&c.arena, &scope);
+    }
+    *flops = 2.0 * SIZE * SIZE * SIZE / best;
+    qp_ctx_release(&c);
+    return QP_OK;
+}

@@ -1,0 +1,26 @@
+/* How much memory a run needs, found by running one step on the backend that computes nothing: the
+   same code asks for the same memory. And how fast this machine multiplies, measured. */
+#ifndef QP_TRAIN_PLAN_H
+#define QP_TRAIN_PLAN_H
+#include "optim/optim.h"
+#include "train/objective.h"
+
+typedef struct {
+    size_t frozen;       /* weights as held */
+    size_t trained;      /* masters, gradients and the copies the model reads */
+    size_t optimizer;    /* moments */
+    size_t accumulation; /* partial sums of gradients */
+    size_t activations;  /* the arena's peak */
+    size_t total;
+} qp_memory_plan;
+
+/* rows: token rows of a micro-batch, `documents` of them equally long. levels: buffers of
+   accumulation. The model is sealed; its gradients are not touched. */
+qp_status qp_plan_memory(qp_model *m, const qp_optim *o, const qp_objective *objective,
+                         int64_t rows, int64_t documents, int levels, bool recompute,
+                         qp_memory_plan *plan, qp_err *err) QP_MUST_CHECK;
+/* Operations a second of a square product in this compute type, the best of several in about 50 ms.
+ */
+qp_status qp_plan_peak(const qp_backend *be, qp_storage compute, double *flops,
+                       qp_err *err) QP_MUST_CHECK;
+#endif

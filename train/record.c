@@ -1,0 +1,182 @@
+#include "base/json.h"
+#include "base/sha256.h"
+#include "base/thread.h"
+#include "base/zio.h"
+#include "train/session.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+/* Forward 2 operations a weight and token, backward 4; where the base is frozen its own gradients
+   are not computed, so 2 less. Attention's products and the adapters' own are left out: they are
+   small at these lengths, and leaving them out understates the share of the peak rather than
+   flattering it. */
+double qp_flops_per_token(const qp_session *r)
+{
+    return (r->s.adapter ? 4.0 : 6.0) * (double)qp_model_matmul_parameters(r->s.model);
+}
+
+/* Until there are steps to measure: half the peak of a bare product, which whole steps seldom pass.
+ */
+static double guess_seconds(const qp_session *r)
+{
+    double micros =
+        (double)(r->s.total_steps - r->p.step) * (double)r->o->gradient_accumulation_steps;
+    double tokens = micros * (double)r->s.train.n / (double)qp_loader_batches(r->s.loader, 0);
+    return r->s.total_steps ? tokens * qp_flops_per_token(r) / (0.5 * r->peak_flops) : NAN;
+}
+
+static void banner_model(qp_session *r)
+{
+    const qp_config *c = qp_model_config(r->s.model);
+    const qp_params *p = qp_model_params(r->s.model);
+    double all = (double)qp_model_parameters(r->s.model), trained = (double)p->n;
+    qp_metrics_text(&r->metrics,
+                    "model    %s | %lld layers, hidden %lld, vocabulary %lld | %.2fM parameters, "
+                    "%.2fM trained (%.2f%%)",
+                    r->o->base_model ? r->o->base_model : "new", (long long)c->layers,
+                    (long long)c->hidden_size, (long long)c->vocab_size, all / 1e6, trained / 1e6,
+                    100 * trained / (r->s.adapter ? all + trained : all));
+}
+
+static void banner_data(qp_session *r)
+{
+    const qp_corpus *t = &r->s.train, *v = &r->s.valid;
+    qp_metrics_text(&r->metrics,
+                    "data     %lld documents, %lld tokens, %.1f%% trained | %lld truncated, %lld "
+                    "dropped, %lld skipped | "
+                    "validation: %lld documents, %lld tokens",
+                    (long long)t->documents, (long long)t->n,
+                    100 * (double)t->trained / (double)t->n, (long long)t->truncated,
+                    (long long)t->dropped, (long long)t->skipped, (long long)v->documents,
+                    (long long)v->n);
+    for (char *line = t->found, *end; line && *line; line = end + (*end == '\n')) {
+        end = line + strcspn(line, "\n");
+        qp_metrics_text(&r->metrics, "         %.*s", (int)(end - line), line);
+    }
+    qp_metrics_text(&r->metrics, "         tokenizer %s, template %s",
+                    qp_tokenizer_kind(r->s.tokenizer), qp_chat_name(r->s.chat));
+}
+
+static void banner_memory(qp_session *r)
+{
+    const qp_memory_plan *m = &r->plan;
+    char total[16], frozen[16], trained[16], state[16], act[16], time[24] = "unknown";
+    qp_bytes_text(total, (double)m->total);
+    qp_bytes_text(frozen, (double)m->frozen);
+    qp_bytes_text(trained, (double)(m->trained + m->accumulation));
+    qp_bytes_text(state, (double)m->optimizer);
+    qp_bytes_text(act, (double)m->activations);
+    r->planned_seconds = guess_seconds(r);
+    if (isfinite(r->planned_seconds)) qp_time_text(time, r->planned_seconds);
+    qp_metrics_text(&r->metrics,
+                    "plan     memory %s (frozen %s, trained and gradients %s, moments %s, "
+                    "activations %s%s) | time about %s",
+                    total, frozen, trained, state, act, r->ctx.recompute ? ", recomputed" : "",
+                    time);
+}
+
+void qp_session_banner(qp_session *r)
+{
+    const qp_options *o = r->o;
+    char steps[32] = "?";
+    if (r->s.total_steps) snprintf(steps, sizeof steps, "%lld", (long long)r->s.total_steps);
+    banner_model(r);
+    banner_data(r);
+    double a_step = (double)r->s.train.n / (double)qp_loader_batches(r->s.loader, 0) *
+                    (double)o->gradient_accumulation_steps;
+    qp_metrics_text(&r->metrics,
+                    "run      %s steps of about %.0f tokens (%lld micro-batches of %lld rows up to "
+                    "%lld) | %s, %s, peak rate %g%s",
+                    steps, a_step, (long long)o->gradient_accumulation_steps,
+                    (long long)o->micro_batch_size, (long long)o->sequence_len, o->optimizer,
+                    o->lr_scheduler, o->learning_rate, r->p.step ? " | resumed" : "");
+    banner_memory(r);
+    qp_metrics_text(&r->metrics, "kernels  %s, %s | product peak %.0f GFLOP/s | seed %lld",
+                    r->ctx.be->name, qp_storages[r->s.compute].name, r->peak_flops / 1e9,
+                    (long long)o->seed);
+}
+
+void qp_session_summary(qp_session *r)
+{
+    char planned[16], measured[16], t0[24] = "unknown", t1[24];
+    qp_bytes_text(planned, (double)r->plan.total);
+    qp_bytes_text(measured, (double)qp_rss_peak_bytes());
+    if (isfinite(r->planned_seconds)) qp_time_text(t0, r->planned_seconds);
+    qp_time_text(t1, qp_now() - r->start);
+    qp_metrics_text(
+        &r->metrics,
+        "done     %s/final | memory planned %s, measured %s | time planned %s, measured %s", r->dir,
+        planned, measured, t0, t1);
+}
+
+/* run.json: enough to tell later what made this. */
+
+static void text(qp_json_writer *w, const char *key, const char *value)
+{
+    qp_json_key(w, key);
+    value ? qp_json_cstring(w, value) : qp_json_null(w);
+}
+
+static void integer(qp_json_writer *w, const char *key, int64_t value)
+{
+    qp_json_key(w, key);
+    qp_json_int(w, value);
+}
+
+static void cpu_name(char name[128])
+{
+    char line[256];
+    FILE *f = fopen("/proc/cpuinfo", "re");
+    strcpy(name, "unknown");
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "model name : %127[^\n]", name) == 1) break;
+    if (f) fclose(f);
+}
+
+static qp_status write_run_json(qp_session *r, qp_err *err)
+{
+    char binary[65] = "", cpu[128];
+    struct utsname system;
+    qp_buf out = { 0 };
+    qp_json_writer w = { .out = &out, .indent = 2 };
+    qp_status rc = qp_sha256_file("/proc/self/exe", binary, err);
+    if (rc) return rc;
+    uname(&system);
+    cpu_name(cpu);
+    qp_json_open_object(&w);
+    text(&w, "base_model", r->o->base_model);
+    text(&w, "base_sha256", r->s.base_hash);
+    text(&w, "tokenizer", qp_tokenizer_kind(r->s.tokenizer));
+    text(&w, "tokenizer_sha256", r->s.tokenizer_hash);
+    text(&w, "chat_template", qp_chat_name(r->s.chat));
+    text(&w, "data_sha256", r->s.data_hash);
+    integer(&w, "documents", r->s.train.documents);
+    integer(&w, "tokens", r->s.train.n);
+    integer(&w, "seed", r->o->seed);
+    text(&w, "binary_sha256", binary);
+    text(&w, "compiler", __VERSION__);
+    text(&w, "kernels", r->ctx.be->name);
+    text(&w, "product", qp_kernel_origin(r->ctx.be, "matmul_nt", r->s.compute));
+    text(&w, "cpu", cpu);
+    text(&w, "system", system.release);
+    qp_json_close_object(&w);
+    qp_buf_char(&out, '\n');
+    char *path = qp_path_join(r->dir, "run.json");
+    rc = qp_file_write(path, out.data, out.len, err);
+    free(path);
+    qp_buf_release(&out);
+    return rc;
+}
+
+qp_status qp_session_record(qp_session *r, qp_err *err)
+{
+    qp_buf yaml = { 0 };
+    char *path = qp_path_join(r->dir, "config.yaml");
+    qp_options_print(r->o, &yaml);
+    qp_status rc = qp_file_write(path, yaml.data, yaml.len, err);
+    qp_buf_release(&yaml);
+    free(path);
+    return rc ? rc : write_run_json(r, err);
+}

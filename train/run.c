@@ -1,0 +1,340 @@
+/* The loop. Between two steps everything that matters is in the session's progress, the optimiser
+   and the masters; a checkpoint holds exactly these, so a resumed run cannot tell that it was ever
+   stopped. */
+#include "train/run.h"
+#include "base/log.h"
+#include "base/thread.h"
+#include "base/zio.h"
+#include "train/checkpoint.h"
+#include "train/fault.h"
+#include "train/session.h"
+#include <math.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Set by the first signal, which also puts the default action back: the second ends the program at
+ * once. */
+static volatile sig_atomic_t stop_signal;
+static void on_signal(int sig) { stop_signal = sig; }
+
+static void catch_signals(void)
+{
+    static const int stopping[] = { SIGINT, SIGTERM, SIGHUP };
+    struct sigaction a = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND | SA_RESTART };
+    stop_signal = 0;
+    for (size_t i = 0; i < sizeof stopping / sizeof *stopping; i++)
+        sigaction(stopping[i], &a, NULL);
+    signal(SIGXFSZ, SIG_IGN); /* a file-size limit is a failed write like any other */
+}
+
+static bool is_stopped(void *arg)
+{
+    (void)arg;
+    return stop_signal != 0;
+}
+
+static double seconds_so_far(const qp_session *r) { return r->p.seconds + qp_now() - r->start; }
+
+static double run_share(const qp_session *r, double part_of_step)
+{
+    if (r->s.total_steps) return ((double)r->p.step + part_of_step) / (double)r->s.total_steps;
+    return isnan(r->o->max_time) ? 0 : fmin(1, seconds_so_far(r) / r->o->max_time);
+}
+
+static void show_progress(void *arg, int64_t micro, int64_t micros)
+{
+    qp_session *r = arg;
+    char label[80];
+    snprintf(label, sizeof label, "step %lld, micro-batch %lld/%lld", (long long)r->p.step + 1,
+             (long long)micro + 1, (long long)micros);
+    qp_metrics_bar(&r->metrics, run_share(r, (double)micro / (double)micros), label);
+}
+
+/* Opening */
+
+static qp_status open_context(qp_session *r, qp_err *err)
+{
+    const qp_backend *be = qp_cpu_backend();
+    size_t budget = (size_t)r->o->memory;
+    qp_status rc = qp_ctx_init(&r->ctx, be, budget, err);
+    r->ctx_open = !rc;
+    if (!rc) rc = qp_plan_peak(be, r->s.compute, &r->peak_flops, err);
+    return rc;
+}
+
+static int tree_levels(const qp_session *r)
+{
+    int levels = 0;
+    for (; r->stepper.level[levels]; levels++) continue;
+    return levels;
+}
+
+static qp_status plan(qp_session *r, bool recompute, qp_err *err)
+{
+    int64_t documents = r->o->micro_batch_size, rows = documents * r->o->sequence_len;
+    r->ctx.recompute = recompute;
+    return qp_plan_memory(r->s.model, &r->s.optim, r->s.objective, rows, documents, tree_levels(r),
+                          recompute, &r->plan, err);
+}
+
+/* auto: keep everything if it fits into the budget, or into nine tenths of what the machine has
+ * free. */
+static qp_status choose_recompute(qp_session *r, qp_err *err)
+{
+    const char *wish = r->o->gradient_checkpointing;
+    if (strcmp(wish, "auto")) return plan(r, !strcmp(wish, "true"), err);
+    double there = r->o->memory ? (double)r->o->memory : 0.9 * (double)qp_memory_free();
+    qp_status rc = plan(r, false, err);
+    if (!rc && (double)r->plan.total > there) rc = plan(r, true, err);
+    return rc;
+}
+
+static void open_stepper(qp_session *r)
+{
+    const qp_options *o = r->o;
+    r->stepper =
+        (qp_stepper){ .ctx = &r->ctx,
+                      .model = r->s.model,
+                      .optim = &r->s.optim,
+                      .loader = r->s.loader,
+                      .objective = r->s.objective,
+                      .schedule = r->s.schedule,
+                      .peak_lr = o->learning_rate,
+                      .max_grad_norm = o->max_grad_norm,
+                      .seed = (uint64_t)o->seed,
+                      .accumulate = o->gradient_accumulation_steps,
+                      /* A tree needs buffers of the store's size: affordable for adapters only. */
+                      .tree = r->s.adapter,
+                      .stop = is_stopped,
+                      .progress = show_progress,
+                      .arg = r };
+    qp_stepper_init(&r->stepper);
+}
+
+static qp_status open_session(qp_session *r, FILE *out, qp_err *err)
+{
+    qp_status rc = qp_setup_open(&r->s, r->o, err);
+    if (!rc) rc = open_context(r, err);
+    if (!rc) rc = qp_session_resume(r, err);
+    if (!rc) open_stepper(r);
+    if (!rc) rc = choose_recompute(r, err);
+    if (!rc) rc = qp_metrics_open(&r->metrics, r->dir, r->p.step, r->p.last_eval, out, err);
+    return rc;
+}
+
+static void close_session(qp_session *r)
+{
+    qp_metrics_close(&r->metrics);
+    qp_stepper_release(&r->stepper);
+    if (r->ctx_open) qp_ctx_release(&r->ctx);
+    qp_setup_release(&r->s);
+    qp_buf_release(&r->trajectory);
+}
+
+/* A step */
+
+static int64_t micros_left(const qp_session *r)
+{
+    return r->s.total_micros == INT64_MAX
+               ? INT64_MAX
+               : r->s.total_micros - r->p.step * r->o->gradient_accumulation_steps;
+}
+
+static bool is_over(const qp_session *r)
+{
+    bool patience = r->o->early_stopping_patience != QP_UNSET &&
+                    r->p.evals_since_best >= r->o->early_stopping_patience;
+    bool time = !isnan(r->o->max_time) && seconds_so_far(r) >= r->o->max_time;
+    return patience || time || (r->s.total_steps && r->p.step >= r->s.total_steps) ||
+           micros_left(r) <= 0;
+}
+
+static double eta(const qp_session *r)
+{
+    double per_step = (qp_now() - r->start) / (double)(r->p.step - r->first_step);
+    double left = r->s.total_steps ? (double)(r->s.total_steps - r->p.step) * per_step : INFINITY;
+    double clock = isnan(r->o->max_time) ? INFINITY : r->o->max_time - seconds_so_far(r);
+    double least = fmax(0, fmin(left, clock));
+    return isfinite(least) ? least : NAN;
+}
+
+static qp_status print_step(qp_session *r, const qp_step_result *res, qp_err *err)
+{
+    double tokens_per_s = (double)r->window_tokens / r->window_seconds;
+    qp_step_line l = {
+        .step = r->p.step,
+        .total = r->s.total_steps,
+        .epoch = (double)r->p.epoch +
+                 (double)r->p.position / (double)qp_loader_batches(r->s.loader, r->p.epoch),
+        .loss = r->p.window_nll / (double)r->p.window_trained,
+        .lr = res->lr,
+        .grad_norm = res->grad_norm,
+        .tokens_per_s = tokens_per_s,
+        .trained_per_s = (double)r->window_targets / r->window_seconds,
+        .mfu = tokens_per_s * qp_flops_per_token(r) / r->peak_flops,
+        .eta = eta(r),
+    };
+    r->window_seconds = 0;
+    r->window_tokens = r->window_targets = 0;
+    r->p.window_nll = 0;
+    r->p.window_trained = 0;
+    return qp_metrics_step(&r->metrics, &l, err);
+}
+
+/* Names the step, what was no number, where the batch lies in the data, and how its first document
+ * begins. */
+static qp_status nonfinite(qp_session *r, const qp_step_result *res, qp_position from, qp_err *err)
+{
+    int64_t micro = res->bad_micro < 0 ? 0 : res->bad_micro;
+    const qp_batch *b = &r->stepper.batch[micro];
+    qp_buf text = { 0 };
+    qp_err ignored = { 0 };
+    int64_t n = b->n < 24 ? b->n : 24;
+    if (qp_tokenizer_decode(r->s.tokenizer, b->tokens, n, false, &text, &ignored))
+        qp_buf_clear(&text);
+    for (size_t i = 0; i < text.len; i++)
+        if ((unsigned char)text.data[i] < ' ') text.data[i] = ' ';
+    qp_status rc = qp_fail(err, QP_FAIL,
+                           "step %lld: %s is %g in micro-batch %lld of epoch %lld's position %lld "
+                           "(%lld documents, the "
+                           "first begins \"%.60s\"); the update was not applied",
+                           (long long)r->p.step + 1, res->bad_micro < 0 ? "gradient norm" : "loss",
+                           res->bad_micro < 0 ? res->grad_norm : res->nll, (long long)micro,
+                           (long long)from.epoch, (long long)from.position, (long long)b->documents,
+                           text.data ? text.data : "");
+    qp_buf_release(&text);
+    return rc;
+}
+
+static qp_status take_step(qp_session *r, bool *stopped, qp_err *err)
+{
+    int64_t micros = r->o->gradient_accumulation_steps, left = micros_left(r);
+    qp_position from = { r->p.epoch, r->p.position }, at = from;
+    qp_step_result res;
+    double start = qp_now();
+    qp_status rc = qp_step(&r->stepper, &at, left < micros ? left : micros, r->p.step + 1,
+                           r->p.updates + 1, &res, err);
+    if (rc || (*stopped = res.stopped)) return rc;
+    if (!res.finite) {
+        rc = nonfinite(r, &res, from, err);
+        if (strcmp(r->o->on_nonfinite, "skip")) return rc;
+        qp_warn("%s", err->msg);
+        *err = (qp_err){ 0 };
+    } else {
+        r->p.updates++;
+        r->p.window_nll += res.nll;
+        r->p.window_trained += res.trained;
+    }
+    r->p.step++;
+    r->p.epoch = at.epoch;
+    r->p.position = at.position;
+    r->p.tokens += res.tokens;
+    r->p.trained += res.trained;
+    r->window_tokens += res.tokens;
+    r->window_targets += res.trained;
+    r->window_seconds += qp_now() - start;
+    bool due = r->p.step % r->o->logging_steps == 0 || is_over(r);
+    return due && r->p.window_trained ? print_step(r, &res, err) : QP_OK;
+}
+
+/* Evaluation */
+
+static bool eval_due(const qp_session *r)
+{
+    if (!r->s.valid_loader || r->p.last_eval == r->p.step) return false;
+    return is_over(r) || r->p.step == 0 || (r->o->eval_steps && r->p.step % r->o->eval_steps == 0);
+}
+
+static qp_status evaluate(qp_session *r, bool *best, qp_err *err)
+{
+    qp_ppl e;
+    int64_t most = r->o->eval_max_tokens == QP_UNSET ? 0 : r->o->eval_max_tokens;
+    qp_metrics_bar(&r->metrics, run_share(r, 0), "evaluating");
+    qp_fault("eval_mid");
+    qp_status rc = qp_eval_loss(&r->ctx, r->s.model, r->s.valid_loader, most, &e, err);
+    if (rc) return qp_wrap(err, "evaluation at step %lld", (long long)r->p.step);
+    qp_fault("eval_end");
+    r->p.last_eval = r->p.step;
+    *best =
+        r->p.step > 0 && e.nll < r->p.best_loss; /* what training has not touched is not its best */
+    if (*best) {
+        r->p.best_loss = e.nll;
+        r->p.best_step = r->p.step;
+        r->p.evals_since_best = 0;
+    } else if (r->p.step > 0) {
+        r->p.evals_since_best++;
+    }
+    return qp_metrics_eval(&r->metrics, r->p.step, &e, err);
+}
+
+/* The whole */
+
+static qp_status loop(qp_session *r, qp_err *err)
+{
+    qp_status rc = QP_OK;
+    for (bool stopped = false;;) {
+        bool best = false, over;
+        stopped = stopped || stop_signal;
+        if (!stopped && eval_due(r)) rc = evaluate(r, &best, err);
+        if (rc) return rc;
+        over = is_over(r);
+        bool due = r->o->save_steps && r->p.step > 0 && r->p.step % r->o->save_steps == 0;
+        if (best || ((over || stopped || due) && r->saved_step != r->p.step))
+            rc = qp_session_save(r, best, err);
+        if (rc) return rc;
+        if (over || stopped) break;
+        if ((rc = take_step(r, &stopped, err))) return rc;
+    }
+    if (stop_signal && !is_over(r))
+        return qp_fail(err, QP_STOPPED,
+                       "stopped by signal %d after step %lld; the same command goes on from there",
+                       (int)stop_signal, (long long)r->p.step);
+    return QP_OK;
+}
+
+static bool has_final(const qp_session *r)
+{
+    char *final = qp_path_join(r->dir, "final");
+    bool there = qp_path_is_dir(final);
+    free(final);
+    return there;
+}
+
+static qp_status run_locked(qp_session *r, FILE *out, qp_err *err)
+{
+    qp_status rc = qp_sweep(r->dir, err);
+    if (!rc) rc = open_session(r, out, err);
+    if (rc) return rc;
+    r->start = qp_now();
+    if (is_over(r) && has_final(r)) {
+        qp_metrics_text(&r->metrics,
+                        "%s: this run is finished, at step %lld; its result is in %s/final", r->dir,
+                        (long long)r->p.step, r->dir);
+        return QP_OK;
+    }
+    qp_session_banner(r);
+    rc = qp_session_record(r, err);
+    if (!rc) rc = loop(r, err);
+    if (!rc) rc = qp_session_final(r, err);
+    if (!rc) qp_session_summary(r);
+    return rc;
+}
+
+qp_status qp_train_run(const qp_options *o, FILE *out, qp_err *err)
+{
+    int lock = -1;
+    qp_session *r = qp_xcalloc(1, sizeof *r); /* not on the stack: a context must not move */
+    r->o = o;
+    r->dir = o->output_dir;
+    r->metrics.jsonl = -1;
+    catch_signals();
+    qp_status rc = qp_mkdirs(r->dir, err);
+    if (!rc) rc = qp_lock(r->dir, &lock, err);
+    if (!rc) rc = run_locked(r, out, err);
+    close_session(r);
+    if (lock >= 0) close(lock);
+    free(r);
+    return rc;
+}

@@ -1,0 +1,41 @@
+/* One run of the loop, from the lock on its folder to final/. Shared by run.c, snapshot.c and
+ * record.c only. */
+#ifndef QP_TRAIN_SESSION_H
+#define QP_TRAIN_SESSION_H
+#include "train/metrics.h"
+#include "train/plan.h"
+#include "train/setup.h"
+#include "train/state.h"
+#include "train/step.h"
+
+typedef struct {
+    const qp_options *o;
+    const char *dir; /* output_dir */
+    qp_setup s;
+    qp_ctx ctx;
+    bool ctx_open;
+    qp_stepper stepper;
+    qp_metrics metrics;
+    qp_progress p;
+    qp_buf trajectory;  /* what must stay the same for the numbers to go on the same */
+    int64_t saved_step; /* of the newest checkpoint; -1: none */
+    qp_memory_plan plan;
+    double peak_flops; /* this machine's, measured */
+    double planned_seconds;
+    /* of this process */
+    double start, window_seconds;
+    int64_t first_step, window_tokens, window_targets;
+} qp_session;
+
+/* snapshot.c: what lies on disk between two sessions */
+qp_status qp_session_resume(qp_session *r,
+                            qp_err *err) QP_MUST_CHECK; /* from a checkpoint, or from the start */
+qp_status qp_session_save(qp_session *r, bool best, qp_err *err) QP_MUST_CHECK;
+qp_status qp_session_final(qp_session *r, qp_err *err) QP_MUST_CHECK;
+
+/* record.c: what is told about the run as a whole */
+void qp_session_banner(qp_session *r);
+qp_status qp_session_record(qp_session *r, qp_err *err) QP_MUST_CHECK; /* config.yaml, run.json */
+void qp_session_summary(qp_session *r);
+double qp_flops_per_token(const qp_session *r);
+#endif

@@ -1,0 +1,147 @@
+#include "base/log.h"
+#include "base/thread.h"
+#include "base/zio.h"
+#include "train/checkpoint.h"
+#include "train/fault.h"
+#include "train/manifest.h"
+#include "train/session.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void add_hash(qp_buf *out, const char *key, const char *hex)
+{
+    qp_buf_printf(out, "%s: %s\n", key, hex);
+}
+
+static void describe_trajectory(qp_session *r)
+{
+    qp_options_trajectory(r->o, &r->trajectory);
+    add_hash(&r->trajectory, "base model (SHA-256)", r->s.base_hash);
+    add_hash(&r->trajectory, "tokenizer (SHA-256)", r->s.tokenizer_hash);
+    add_hash(&r->trajectory, "data (SHA-256)", r->s.data_hash);
+}
+
+/* Which checkpoint to go on from; *path NULL: none. */
+static qp_status choose(qp_session *r, char **path, qp_err *err)
+{
+    const char *wish = r->o->resume_from_checkpoint;
+    *path = NULL;
+    if (!strcmp(wish, "auto")) return qp_checkpoint_newest(r->dir, path, err);
+    if (!strcmp(wish, "none")) {
+        qp_status rc = qp_checkpoint_newest(r->dir, path, err);
+        if (!rc && *path)
+            rc = qp_fail(err, QP_USAGE,
+                         "resume_from_checkpoint none: %s is there already; choose another "
+                         "output_dir or delete it",
+                         *path);
+        free(*path);
+        *path = NULL;
+        return rc;
+    }
+    if (!qp_path_is_dir(wish))
+        return qp_fail(err, QP_USAGE, "resume_from_checkpoint %s: no such folder", wish);
+    *path = qp_xstrdup(wish);
+    return qp_manifest_verify(wish, err);
+}
+
+static qp_status load(qp_session *r, const char *path, qp_err *err)
+{
+    char *trajectory, *kernels;
+    qp_buf diff = { 0 };
+    qp_status rc = qp_state_peek(path, &r->p, &trajectory, &kernels, err);
+    if (!rc) qp_trajectory_diff(trajectory, r->trajectory.data, &diff);
+    if (!rc && diff.len)
+        rc = qp_fail(
+            err, QP_USAGE,
+            "%s was made with other settings: %s; set them back or choose another output_dir", path,
+            diff.data);
+    if (!rc && strcmp(kernels, r->ctx.be->name))
+        qp_warn("%s was made by kernels %s, this machine has %s: the numbers will not be the same "
+                "to the last bit",
+                path, kernels, r->ctx.be->name);
+    if (!rc) rc = qp_state_load(path, &r->s.optim, err);
+    qp_buf_release(&diff);
+    free(trajectory);
+    free(kernels);
+    return rc;
+}
+
+qp_status qp_session_resume(qp_session *r, qp_err *err)
+{
+    char *path;
+    r->p = (qp_progress){ .last_eval = -1, .best_loss = INFINITY };
+    r->saved_step = -1;
+    describe_trajectory(r);
+    qp_status rc = choose(r, &path, err);
+    if (!rc && path) {
+        rc = load(r, path, err);
+        r->saved_step = r->p.step;
+        if (!rc) qp_info("going on from %s", path);
+    }
+    r->first_step = r->p.step;
+    free(path);
+    return rc;
+}
+
+static qp_status save_weights(qp_session *r, const char *dir, qp_err *err)
+{
+    const char *base = r->o->base_model ? r->o->base_model : "";
+    return r->s.adapter ? qp_model_save_adapter(r->s.model, dir, base, err)
+                        : qp_model_save(r->s.model, dir, r->s.compute, err);
+}
+
+qp_status qp_session_save(qp_session *r, bool best, qp_err *err)
+{
+    char name[QP_CHECKPOINT_NAME], *tmp = NULL;
+    int64_t bytes = 0;
+    double start = qp_now();
+    qp_progress p = r->p;
+    p.seconds += start - r->start;
+    qp_checkpoint_name(name, r->p.step);
+    qp_status rc = qp_folder_begin(r->dir, name, &tmp, err);
+    if (rc) return rc;
+    qp_fault("save_begin");
+    rc = save_weights(r, tmp, err);
+    if (!rc) rc = qp_state_save(tmp, &p, &r->s.optim, r->trajectory.data, r->ctx.be->name, err);
+    if (rc)
+        qp_folder_abandon(tmp);
+    else
+        rc = qp_folder_commit(r->dir, name, tmp, &bytes, err);
+    if (!rc) rc = qp_link(r->dir, "latest", name, err);
+    qp_fault("save_linked");
+    if (!rc && best) rc = qp_link(r->dir, "best", name, err);
+    if (!rc && r->o->save_total_limit != QP_UNSET)
+        rc = qp_checkpoint_prune(r->dir, r->o->save_total_limit, err);
+    if (rc) return rc;
+    r->saved_step = r->p.step;
+    qp_metrics_save(&r->metrics, name, bytes, qp_now() - start, best);
+    return QP_OK;
+}
+
+/* Beside an adapter too: the sizes of its base, which may have been a GGUF, in the form that
+ * everybody reads. */
+static qp_status save_config(qp_session *r, const char *dir, qp_err *err)
+{
+    qp_buf json = { 0 };
+    char *path = qp_path_join(dir, "config.json");
+    qp_config_json(qp_model_config(r->s.model), r->s.compute, &json);
+    qp_status rc = qp_file_write(path, json.data, json.len, err);
+    qp_buf_release(&json);
+    free(path);
+    return rc;
+}
+
+qp_status qp_session_final(qp_session *r, qp_err *err)
+{
+    char *tmp;
+    qp_status rc = qp_folder_begin(r->dir, "final", &tmp, err);
+    if (rc) return rc;
+    rc = save_weights(r, tmp, err);
+    qp_fault("final_mid");
+    if (!rc) rc = save_config(r, tmp, err);
+    if (!rc) rc = qp_tokenizer_save(r->s.tokenizer, tmp, err);
+    if (!rc) return qp_folder_commit(r->dir, "final", tmp, NULL, err);
+    qp_folder_abandon(tmp);
+    return rc;
+}

@@ -1,0 +1,116 @@
+#include "train/step.h"
+#include "train/fault.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static qp_storage grad_storage(const qp_stepper *s)
+{
+    return qp_sum_storage(s->optim->params->compute);
+}
+static size_t grad_bytes(const qp_stepper *s)
+{
+    return qp_storage_bytes(grad_storage(s), s->optim->params->n);
+}
+
+void qp_stepper_init(qp_stepper *s)
+{
+    s->batch = qp_xcalloc((size_t)s->accumulate, sizeof *s->batch);
+    int64_t last_stored = s->accumulate - 2; /* the last micro-batch's sum stays in the store */
+    for (int l = 0; s->tree && last_stored >= 0 && (l == 0 || (last_stored + 1) >> l); l++)
+        s->level[l] = qp_xmalloc(grad_bytes(s));
+}
+
+void qp_stepper_release(qp_stepper *s)
+{
+    for (int64_t i = 0; s->batch && i < s->accumulate; i++) qp_batch_release(&s->batch[i]);
+    free(s->batch);
+    for (int l = 0; l < QP_TREE_LEVELS; l++) free(s->level[l]);
+}
+
+/* A binary counter of gradient sums: level l holds the sum of 2^l micro-batches or nothing, as bit
+   l of the micro-batch's index says. ((g0+g1)+(g2+g3))+... is the order whoever computes the parts,
+   so ranks can own subtrees. */
+static void add_to_tree(qp_stepper *s, int64_t micro, int64_t micros)
+{
+    qp_params *p = s->optim->params;
+    const qp_kernels *k = s->ctx->be->k[grad_storage(s)];
+    bool last = micro + 1 == micros;
+    int l = 0;
+    for (; last ? micro >> l : (micro >> l) & 1; l++)
+        if ((micro >> l) & 1) k->axpy(p->grad, 1, s->level[l], 1, p->n);
+    if (!last) memcpy(s->level[l], p->grad, grad_bytes(s));
+}
+
+static double value(const qp_tensor *loss)
+{
+    return loss->storage == QP_F64 ? *(const double *)loss->data
+                                   : (double)*(const float *)loss->data;
+}
+
+/* Forward and backward of one micro-batch; its gradients, already divided by the step's targets,
+ * end up in the store. */
+static double micro_step(qp_stepper *s, int64_t step, int64_t micro, int64_t micros,
+                         int64_t targets)
+{
+    qp_ctx *c = s->ctx;
+    qp_params *p = s->optim->params;
+    qp_scope scope;
+    /* Dropout depends on where in the run it happens and on nothing else. */
+    c->rng = (qp_rng){ .key = qp_rng_u64(qp_rng_key(s->seed, "dropout"), (uint64_t)step,
+                                         (uint64_t)micro) };
+    qp_scope_open(&c->arena, &scope);
+    if (s->tree || micro == 0) qp_params_begin_step(p);
+    qp_tensor *loss = s->objective->loss(c, s->model, &s->batch[micro]);
+    double nll = value(loss);
+    qp_backward(c, loss, 1 / (double)targets);
+    if (s->tree || micro + 1 == micros) qp_params_end_grads(p);
+    qp_scope_close(&c->arena, &scope);
+    if (s->tree) add_to_tree(s, micro, micros);
+    return nll;
+}
+
+static qp_status fill(qp_stepper *s, qp_position *p, int64_t micros, qp_step_result *r, qp_err *err)
+{
+    qp_position start = *p;
+    for (int64_t i = 0; i < micros; i++) {
+        qp_loader_next(s->loader, p, &s->batch[i]);
+        r->tokens += s->batch[i].n;
+        r->trained += s->batch[i].targets_n;
+    }
+    if (!r->trained)
+        return qp_fail(err, QP_BADFILE, "epoch %lld, micro-batches %lld to %lld: no token to learn",
+                       (long long)start.epoch, (long long)start.position,
+                       (long long)(start.position + micros - 1));
+    return QP_OK;
+}
+
+qp_status qp_step(qp_stepper *s, qp_position *p, int64_t micros, int64_t step, int64_t update,
+                  qp_step_result *r, qp_err *err)
+{
+    QP_ASSERT(micros > 0 && micros <= s->accumulate, "step of %lld micro-batches, room for %lld",
+              (long long)micros, (long long)s->accumulate);
+    *r = (qp_step_result){ .bad_micro = -1, .finite = true };
+    qp_position next = *p;
+    qp_status rc = fill(s, &next, micros, r, err);
+    if (rc) return rc;
+    for (int64_t i = 0; i < micros; i++) {
+        if (s->progress) s->progress(s->arg, i, micros);
+        if (s->stop && s->stop(s->arg)) {
+            r->stopped = true;
+            return QP_OK;
+        }
+        double nll = micro_step(s, step, i, micros, r->trained);
+        if (!isfinite(nll) && r->bad_micro < 0) r->bad_micro = i;
+        r->nll += nll;
+        qp_fault("micro_mid");
+    }
+    r->grad_norm = qp_grad_norm(s->ctx, s->optim->params);
+    r->finite = isfinite(r->nll) && isfinite(r->grad_norm);
+    r->lr = s->peak_lr * qp_schedule_factor(&s->schedule, step);
+    if (r->finite)
+        qp_optim_step(s->optim, s->ctx, r->lr, qp_clip_scale(r->grad_norm, s->max_grad_norm),
+                      update);
+    *p = next;
+    return QP_OK;
+}
