@@ -8,6 +8,7 @@ typedef struct {
     uint32_t h[8];
     uint64_t bytes;
     uint8_t block[64];
+    int hardware; /* this CPU has instructions for it */
 } qp_sha256;
 
 void qp_sha256_init(qp_sha256 *s);

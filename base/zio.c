@@ -11,32 +11,36 @@
 
 enum { BUFFER = 1 << 20 };
 
-/* Opens a regular file for reading. */
-static qp_status open_file(const char *path, int *fd, struct stat *st, qp_err *err)
+qp_status qp_file_open(const char *path, int *fd, uint64_t *bytes, qp_err *err)
 {
     *fd = open(path, O_RDONLY | O_CLOEXEC);
     if (*fd < 0 && (errno == ENOENT || errno == ENOTDIR))
         return qp_fail(err, QP_USAGE, "%s: no such file", path);
     if (*fd < 0) return qp_fail(err, QP_IO, "%s: %s", path, strerror(errno));
     qp_status rc = QP_OK;
-    if (fstat(*fd, st))
+    struct stat st;
+    if (fstat(*fd, &st))
         rc = qp_fail(err, QP_IO, "%s: %s", path, strerror(errno));
-    else if (S_ISDIR(st->st_mode))
+    else if (S_ISDIR(st.st_mode))
         rc = qp_fail(err, QP_USAGE, "%s: a folder, not a file", path);
-    else if (!S_ISREG(st->st_mode))
+    else if (!S_ISREG(st.st_mode))
         rc = qp_fail(err, QP_USAGE, "%s: not a regular file", path);
-    if (rc) close(*fd);
+    if (rc)
+        close(*fd);
+    else
+        *bytes = (uint64_t)st.st_size;
     return rc;
 }
 
 qp_status qp_file_read(const char *path, qp_buf *out, qp_err *err)
 {
     int fd;
-    struct stat st;
-    qp_status rc = open_file(path, &fd, &st, err);
+    uint64_t bytes = 0;
+    qp_status rc = qp_file_open(path, &fd, &bytes, err);
     if (rc) return rc;
-    /* Until the end, whatever fstat said: the file may grow, and files under /proc have size 0. */
-    size_t chunk = st.st_size > 0 ? (size_t)st.st_size + 1 : 4096;
+    /* Until the end, whatever its size was: the file may grow, and files under /proc have size 0.
+     */
+    size_t chunk = bytes ? (size_t)bytes + 1 : 4096;
     for (;;) {
         qp_buf_reserve(out, chunk);
         ssize_t n = read(fd, out->data + out->len, chunk);
@@ -55,10 +59,10 @@ qp_status qp_map_open(qp_map *m, const char *path, qp_err *err)
 {
     *m = (qp_map){ 0 };
     int fd;
-    struct stat st;
-    qp_status rc = open_file(path, &fd, &st, err);
+    uint64_t bytes = 0;
+    qp_status rc = qp_file_open(path, &fd, &bytes, err);
     if (rc) return rc;
-    size_t len = (size_t)st.st_size;
+    size_t len = (size_t)bytes;
     if (len) { /* mmap refuses length 0 */
         void *p = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, 0);
         if (p == MAP_FAILED)

@@ -5,6 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Opens a regular file for reading; the caller closes *fd. Errors as below. */
+qp_status qp_file_open(const char *path, int *fd, uint64_t *bytes, qp_err *err) QP_MUST_CHECK;
+
 /* Reads a whole regular file; appends to out. QP_IO when it cannot be read, with strerror's words;
    a missing file is QP_USAGE ("PATH: no such file"), and so is a folder, pipe or device. */
 qp_status qp_file_read(const char *path, qp_buf *out, qp_err *err) QP_MUST_CHECK;
