@@ -1,0 +1,93 @@
+#include "data/vocab.h"
+#include <stdlib.h>
+
+enum { FREE = -1, HIDDEN = -2 };
+
+void qp_vocab_release(qp_vocab *v)
+{
+    qp_buf_release(&v->bytes);
+    free(v->token);
+    free(v->slot);
+    *v = (qp_vocab){ 0 };
+}
+
+static bool same(const qp_vocab *v, int32_t id, const char *s, size_t len)
+{
+    const qp_token *t = &v->token[id];
+    return t->len == len && memcmp(v->bytes.data + t->at, s, len) == 0;
+}
+
+int32_t qp_vocab_find(const qp_vocab *v, const char *s, size_t len, uint64_t hash)
+{
+    if (!v->slots) return -1;
+    uint64_t mask = (uint64_t)v->slots - 1;
+    for (uint64_t i = hash & mask; v->slot[i] != FREE; i = (i + 1) & mask)
+        if (v->slot[i] >= 0 && same(v, v->slot[i], s, len)) return v->slot[i];
+    return -1;
+}
+
+static void place(qp_vocab *v, int32_t id)
+{
+    const qp_token *t = &v->token[id];
+    uint64_t mask = (uint64_t)v->slots - 1;
+    uint64_t i = qp_hash_bytes(v->bytes.data + t->at, t->len) & mask;
+    while (v->slot[i] != FREE) i = (i + 1) & mask;
+    v->slot[i] = id;
+}
+
+static void grow_slots(qp_vocab *v)
+{
+    int32_t *old = v->slot;
+    int64_t n = v->slots;
+    v->slots = n ? 2 * n : 1024;
+    v->slot = qp_xmalloc((size_t)v->slots * sizeof *v->slot);
+    memset(v->slot, 0xff, (size_t)v->slots * sizeof *v->slot);
+    for (int64_t i = 0; i < n; i++)
+        if (old[i] >= 0) place(v, old[i]);
+    free(old);
+}
+
+static void reserve(qp_vocab *v, int32_t id)
+{
+    if (id >= v->cap) {
+        int64_t cap = v->cap ? v->cap : 1024;
+        while (cap <= id) cap *= 2;
+        v->token = qp_xrealloc(v->token, (size_t)cap, sizeof *v->token);
+        memset(v->token + v->cap, 0, (size_t)(cap - v->cap) * sizeof *v->token);
+        v->cap = cap;
+    }
+    if (id >= v->n) v->n = id + 1;
+}
+
+bool qp_vocab_add(qp_vocab *v, int32_t id, const char *s, size_t len, bool searchable)
+{
+    QP_ASSERT(id >= 0 && id <= QP_VOCAB_MAX_ID, "vocabulary id %d", id);
+    if (id < v->n && v->token[id].flags) return false;
+    if (searchable && qp_vocab_find(v, s, len, qp_hash_bytes(s, len)) >= 0) return false;
+    reserve(v, id);
+    v->token[id] = (qp_token){ (uint32_t)v->bytes.len, (uint32_t)len, QP_TOKEN_PRESENT };
+    qp_buf_add(&v->bytes, s, len);
+    QP_ASSERT(v->bytes.len <= UINT32_MAX, "a vocabulary of more than 4 GB");
+    if (searchable) {
+        if (2 * v->used >= v->slots) grow_slots(v);
+        place(v, id);
+        v->used++;
+    }
+    return true;
+}
+
+void qp_vocab_hide(qp_vocab *v, int32_t id)
+{
+    const qp_token *t = &v->token[id];
+    uint64_t mask = (uint64_t)v->slots - 1;
+    uint64_t i = v->slots ? qp_hash_bytes(v->bytes.data + t->at, t->len) & mask : 0;
+    for (; v->slots && v->slot[i] != FREE; i = (i + 1) & mask)
+        if (v->slot[i] == id) v->slot[i] = HIDDEN;
+}
+
+const char *qp_vocab_bytes(const qp_vocab *v, int64_t id, size_t *len)
+{
+    if (id < 0 || id >= v->n || !v->token[id].flags) return NULL;
+    *len = v->token[id].len;
+    return v->bytes.data ? v->bytes.data + v->token[id].at : "";
+}

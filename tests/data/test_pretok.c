@@ -1,0 +1,176 @@
+#include "base/buf.h"
+#include "data/pretok.h"
+#include "data/unicode.h"
+#include "tests/suites.h"
+#include <string.h>
+
+static void collect(void *arg, const char *piece, size_t len)
+{
+    qp_buf *b = arg;
+    if (b->len) qp_buf_char(b, '|');
+    qp_buf_add(b, piece, len);
+}
+
+static const char *pieces(const qp_pretok *p, const char *text)
+{
+    static char out[1000];
+    qp_buf b = { 0 };
+    qp_err err = { 0 };
+    ck_assert_msg(!qp_pretok_split(p, text, strlen(text), collect, &b, &err), "%s", err.msg);
+    strncpy(out, b.data ? b.data : "", sizeof out - 1);
+    qp_buf_release(&b);
+    return out;
+}
+
+static void add(qp_pretok *p, const char *pattern, qp_split split)
+{
+    qp_err err = { 0 };
+    ck_assert_msg(!qp_pretok_add(p, pattern, strlen(pattern), split, &err), "%s", err.msg);
+}
+
+static void check(const char *const *patterns, const char *const (*cases)[2])
+{
+    qp_pretok *p = qp_pretok_new();
+    for (; *patterns; patterns++) add(p, *patterns, QP_SPLIT_ISOLATE);
+    for (; (*cases)[0]; cases++) ck_assert_str_eq(pieces(p, (*cases)[0]), (*cases)[1]);
+    qp_pretok_free(p);
+}
+
+START_TEST(gpt2_pattern)
+{
+    static const char *const cases[][2] = {
+        { "", "" },
+        { "Hello world", "Hello| world" },
+        { "I'll we'RE", "I|'ll| we|'|RE" },
+        { "a  b   ", "a| | b|   " },
+        { "a\n\n b", "a|\n\n| b" },
+        { "x1234 567", "x|1234| 567" },
+        { "!? $a", "!?| $|a" },
+        { " \xc3\xa9t\xc3\xa9\xe3\x80\x80z", " \xc3\xa9t\xc3\xa9|\xe3\x80\x80|z" },
+        { NULL, NULL },
+    };
+    check((const char *const[]){ QP_PATTERN_GPT2, NULL }, cases);
+}
+END_TEST
+
+START_TEST(llama3_pattern)
+{
+    static const char *const cases[][2] = {
+        { "I'll we'RE", "I|'ll| we|'RE" },
+        { "a  b   ", "a| | b|   " },
+        { "a\n\n b \r\n\tc", "a|\n\n| b| \r\n|\tc" },
+        { "x1234567 89", "x|123|456|7| |89" },
+        { "!?\n$a", "!?\n|$a" },
+        { "(foo)bar", "(foo|)bar" },
+        { "'S\xc5\xbf '\xc5\xbf"
+          "a",
+          "'S|\xc5\xbf| '|\xc5\xbf"
+          "a" },
+        { NULL, NULL },
+    };
+    check((const char *const[]){ QP_PATTERN_LLAMA3, NULL }, cases);
+}
+END_TEST
+
+START_TEST(stages_split_what_the_one_before_left)
+{
+    static const char *const cases[][2] = { { "ab12 3c", "ab|1|2| |3|c" }, { NULL, NULL } };
+    check((const char *const[]){ QP_PATTERN_DIGIT, QP_PATTERN_GPT2, NULL }, cases);
+}
+END_TEST
+
+START_TEST(mongolian_vowel_separator_is_no_space)
+{
+    static const char *const cases[][2] = { { "a\xe1\xa0\x8e"
+                                              "b \xe1\xa0\x8e",
+                                              "a|\xe1\xa0\x8e|b| \xe1\xa0\x8e" },
+                                            { NULL, NULL } };
+    check((const char *const[]){ QP_PATTERN_GPT2, NULL }, cases);
+}
+END_TEST
+
+START_TEST(kept_matches_drop_the_rest)
+{
+    qp_pretok *p = qp_pretok_new();
+    add(p, "[a-c]+", QP_SPLIT_KEEP);
+    ck_assert_str_eq(pieces(p, "abxxc-"), "ab|c");
+    qp_pretok_free(p);
+}
+END_TEST
+
+START_TEST(empty_matches_cut_and_end)
+{
+    static const char *const cases[][2] = { { "abxc", "ab|x|c" },
+                                            { "\xc3\xa9", "\xc3\xa9" },
+                                            { NULL, NULL } };
+    check((const char *const[]){ "(?=x)|(?<=x)", NULL }, cases);
+}
+END_TEST
+
+START_TEST(long_runs_end)
+{
+    qp_pretok *p = qp_pretok_new();
+    qp_buf text = { 0 }, out = { 0 };
+    qp_err err = { 0 };
+    add(p, QP_PATTERN_LLAMA3, QP_SPLIT_ISOLATE);
+    for (int i = 0; i < 1 << 20; i++) qp_buf_char(&text, ' ');
+    qp_buf_char(&text, 'x');
+    ck_assert_msg(!qp_pretok_split(p, text.data, text.len, collect, &out, &err), "%s", err.msg);
+    ck_assert_uint_eq(out.len, text.len + 1);
+    ck_assert_str_eq(out.data + out.len - 3, "| x");
+    qp_buf_release(&text);
+    qp_buf_release(&out);
+    qp_pretok_free(p);
+}
+END_TEST
+
+START_TEST(a_bad_pattern_is_refused)
+{
+    qp_err err = { 0 };
+    qp_pretok *p = qp_pretok_new();
+    ck_assert_int_eq(qp_pretok_add(p, "(a", 2, QP_SPLIT_ISOLATE, &err), QP_BADFILE);
+    ck_assert_ptr_nonnull(strstr(err.msg, "(a"));
+    qp_pretok_free(p);
+}
+END_TEST
+
+START_TEST(valid_utf8_ends_at_the_first_bad_byte)
+{
+    static const struct {
+        const char *s;
+        size_t valid;
+    } cases[] = {
+        { "plain ascii, and long", 21 },
+        { "0123456\xc3\xa9", 9 },
+        { "01234567\xc3", 8 },
+        { "\xc0\x80", 0 },
+        { "a\xe0\x80\x80", 1 },
+        { "\xed\x9f\xbf", 3 },
+        { "\xed\xa0\x80", 0 },
+        { "\xf4\x8f\xbf\xbf", 4 },
+        { "\xf4\x90\x80\x80", 0 },
+        { "\xf0\x8f\xbf\xbf", 0 },
+        { "\xff", 0 },
+        { "a\x80", 1 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        ck_assert_uint_eq(qp_utf8_valid(cases[i].s, strlen(cases[i].s)), cases[i].valid);
+}
+END_TEST
+
+Suite *suite_pretok(void)
+{
+    Suite *s = suite_create("pretok");
+    TCase *t = tcase_create("pretok");
+    tcase_add_test(t, gpt2_pattern);
+    tcase_add_test(t, llama3_pattern);
+    tcase_add_test(t, stages_split_what_the_one_before_left);
+    tcase_add_test(t, mongolian_vowel_separator_is_no_space);
+    tcase_add_test(t, kept_matches_drop_the_rest);
+    tcase_add_test(t, empty_matches_cut_and_end);
+    tcase_add_test(t, long_runs_end);
+    tcase_add_test(t, a_bad_pattern_is_refused);
+    tcase_add_test(t, valid_utf8_ends_at_the_first_bad_byte);
+    suite_add_tcase(s, t);
+    return s;
+}
