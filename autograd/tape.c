@@ -1,10 +1,16 @@
 #include "autograd/tape.h"
 #include <string.h>
+#include <unistd.h>
+
+static size_t machine_memory(void)
+{
+    return (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+}
 
 qp_status qp_ctx_init(qp_ctx *c, const qp_backend *be, size_t budget_bytes, qp_err *err)
 {
     *c = (qp_ctx){ .be = be, .recording = true };
-    return qp_arena_init(&c->arena, budget_bytes, err);
+    return qp_arena_init(&c->arena, budget_bytes ? budget_bytes : machine_memory(), err);
 }
 
 void qp_ctx_release(qp_ctx *c)
