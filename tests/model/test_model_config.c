@@ -231,9 +231,9 @@ START_TEST(the_golden_configurations_load)
 }
 END_TEST
 
-Suite *suite_config(void)
+Suite *suite_model_config(void)
 {
-    Suite *s = suite_create("config");
+    Suite *s = suite_create("model_config");
     TCase *t = tcase_create("json");
     tcase_add_test(t, what_is_left_out_has_transformers_defaults);
     tcase_add_test(t, both_styles_of_rope_settings_mean_the_same);
