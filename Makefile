@@ -24,7 +24,7 @@ LIBS     := -L$(BLASDIR) -Wl,-rpath,$(BLASDIR) -lopenblas -ldnnl $(shell pkg-con
 TESTLIBS := $(shell pkg-config --libs check 2>/dev/null)
 
 # Kernels: each loop file once per storage type and instruction set; the rest of autograd/cpu once.
-CPU_ONCE  = dispatch gemm_blas gemm_dnnl weight quant
+CPU_ONCE  = attention_work dispatch gemm_blas gemm_dnnl weight quant
 ONCE      = $(CPU_ONCE:%=autograd/cpu/%.c)
 LOOPS     = $(filter-out $(ONCE),$(wildcard autograd/cpu/*.c))
 ARCH     := $(shell uname -m)

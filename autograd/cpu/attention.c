@@ -119,7 +119,9 @@ void K(attn_fwd)(void *y, void *lse, void *work, const void *q, const void *k, c
         pairs += (int64_t)(tile[tiles].q1 - i) * (tile[tiles].k1 - tile[tiles].k0);
     }
     /* Late tiles see the most keys: they go first, so that no thread is left alone with one. */
-#pragma omp parallel for schedule(dynamic) num_threads(attn_threads(tiles *g, pairs *h *e))
-    for (int64_t i = tiles * g - 1; i >= 0; i--)
+    const int64_t tasks = tiles * g;
+    const int threads = attn_threads(&p, tasks, pairs);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int64_t i = tasks - 1; i >= 0; i--)
         forward_tile(&p, tile[i / g], i % g, y, lse, (R *)work + slot * omp_get_thread_num());
 }

@@ -4,8 +4,8 @@
    no sum or maximum ever crosses lanes, and a lane never learns who its neighbours are. */
 #ifndef QP_AUTOGRAD_CPU_ATTENTION_H
 #define QP_AUTOGRAD_CPU_ATTENTION_H
+#include "autograd/cpu/attention_work.h"
 #include "autograd/cpu/outer.h"
-#include <omp.h>
 
 enum {
     KEYS = QP_ATTN_KEYS, /* keys and values of a tile stay in the first cache */
@@ -131,12 +131,11 @@ static inline void attn_gather(R *to, const attn *p, const R *v, const R *s, con
     }
 }
 
-/* A thread's own part of the work area. */
-static inline int attn_threads(int64_t tasks, int64_t pairs_e)
+/* Threads worth starting; each has its own scratch in the work area. */
+static inline int attn_threads(const attn *p, int64_t tasks, int64_t pairs)
 {
-    int threads = omp_get_max_threads();
-    if (threads > QP_ATTN_SLOTS) threads = QP_ATTN_SLOTS;
-    if (threads > tasks) threads = (int)tasks;
-    return pairs_e > QP_GRAIN ? threads : 1;
+    const int64_t slots = qp_attn_slots(p->n, p->g);
+    if (pairs * p->h * p->e <= QP_GRAIN) return 1;
+    return (int)(slots < tasks ? slots : tasks);
 }
 #endif

@@ -220,8 +220,10 @@ void K(attn_bwd)(void *dq, double bq, void *dk, double bk, void *dv, double bv, 
     const int64_t units = cut_units(&a.p, u, owner, group);
     int64_t pairs = 0;
     for (int64_t i = 0; i < units; i++) pairs += (int64_t)(u[i].q1 - u[i].q0) * (u[i].k1 - u[i].k0);
-#pragma omp parallel for schedule(dynamic) num_threads(attn_threads(units *g, pairs *h *e))
-    for (int64_t i = units * g - 1; i >= 0; i--)
+    const int64_t tasks = units * g;
+    const int threads = attn_threads(&a.p, tasks, pairs);
+#pragma omp parallel for schedule(dynamic) num_threads(threads)
+    for (int64_t i = tasks - 1; i >= 0; i--)
         backward_unit(&a, &u[i / g], i % g, (R *)work + slot * omp_get_thread_num());
     add_slices(&a, dk, bk, 0, u, owner);
     add_slices(&a, dv, bv, 1, u, owner);

@@ -54,6 +54,13 @@ static const build builds[] = {
     BUILD(base, always),
 };
 
+const char *qp_cpu_build(int i)
+{
+    for (size_t b = 0; b < sizeof builds / sizeof *builds; b++)
+        if (builds[b].usable() && i-- == 0) return builds[b].isa;
+    return NULL;
+}
+
 /* QP_ISA names the build; one that the CPU lacks is a usage error, since it would die of SIGILL. */
 static const build *choose(void)
 {

@@ -8,4 +8,8 @@
    nothing is to be changed. */
 void qp_cpu_prepare(int argc, char **argv);
 
+/* Names of the builds that this CPU can run, best first, and NULL behind the last. QP_ISA=name in
+   the environment chooses one before the first qp_cpu_backend. */
+const char *qp_cpu_build(int i);
+
 #endif

@@ -1,0 +1,374 @@
+#include "autograd/cpu/dispatch.h"
+#include "autograd/work.h"
+#include "tests/suites.h"
+#include "tests/support/gradcheck.h"
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A loop test's index is a type and a build of the kernels; f64 has one build, others one for each
+   instruction set. False where this machine has none. */
+enum { BUILDS = 3 * QP_NCOMPUTE };
+static bool with_build(int index, qp_storage *type)
+{
+    const char *isa = qp_cpu_build(index / QP_NCOMPUTE);
+    *type = (qp_storage)(index % QP_NCOMPUTE);
+    if (*type == QP_F64 && index >= QP_NCOMPUTE) return false;
+    if (!isa) return fprintf(stderr, "attention: no build %d here, not tested\n", index), false;
+    setenv("QP_ISA", isa, 1);
+    return true;
+}
+
+/* Attention over given rows: inputs are copied from arrays of one type, results are the context's.
+ */
+typedef struct {
+    qp_storage type;
+    int64_t n, m, h, g, e;
+    const int32_t *first, *last;
+    const char *q, *k, *v, *dy;
+} task;
+typedef struct {
+    char *y, *dq, *dk, *dv;
+} result;
+
+static qp_tensor *leaf(qp_ctx *c, qp_storage type, int64_t rows, int64_t cols, const char *data)
+{
+    qp_tensor *t = qp_new(c, type, 2, (int64_t[]){ rows, cols });
+    memcpy(t->data, data, qp_value_bytes(t));
+    t->needs_grad = true;
+    return t;
+}
+
+static result run(qp_ctx *c, const task *t)
+{
+    qp_tensor *q = leaf(c, t->type, t->n, t->h * t->e, t->q),
+              *k = leaf(c, t->type, t->m, t->g * t->e, t->k),
+              *v = leaf(c, t->type, t->m, t->g * t->e, t->v);
+    c->recording = t->dy != NULL;
+    qp_tensor *y = qp_attention(c, q, k, v, (qp_span){ t->first, t->last }, t->h, t->g);
+    result r = { .y = qp_arena_alloc(&c->arena, qp_value_bytes(y)) };
+    memcpy(r.y, y->data, qp_value_bytes(y)); /* backward gives y's own memory back */
+    if (t->dy) qp_backward_from(c, y, t->dy);
+    r.dq = q->grad, r.dk = k->grad, r.dv = v->grad;
+    return r;
+}
+
+static char *normals(qp_ctx *c, qp_storage type, int64_t rows, int64_t cols, uint64_t seed)
+{
+    return test_leaf(c, type, 2, (int64_t[]){ rows, cols }, seed)->data;
+}
+
+static task random_task(qp_ctx *c, qp_storage type, int64_t n, int64_t m, int64_t h, int64_t g,
+                        int64_t e, const int32_t *first, const int32_t *last)
+{
+    return (task){ type,
+                   n,
+                   m,
+                   h,
+                   g,
+                   e,
+                   first,
+                   last,
+                   normals(c, type, n, h * e, 1),
+                   normals(c, type, m, g * e, 2),
+                   normals(c, type, m, g * e, 3),
+                   normals(c, type, n, h * e, 4) };
+}
+
+/* The task's rows from row0 on, seeing keys from key0 on as if nothing else were there. */
+static task part(qp_ctx *c, const task *t, int64_t row0, int64_t n, int64_t key0, int64_t m)
+{
+    const size_t q = qp_storage_bytes(t->type, t->h * t->e),
+                 k = qp_storage_bytes(t->type, t->g * t->e);
+    int32_t *first = qp_arena_alloc(&c->arena, (size_t)n * sizeof *first),
+            *last = qp_arena_alloc(&c->arena, (size_t)n * sizeof *last);
+    for (int64_t i = 0; i < n; i++) {
+        first[i] = t->first[row0 + i] - (int32_t)key0;
+        last[i] = t->last[row0 + i] - (int32_t)key0;
+    }
+    task p = *t;
+    p.n = n, p.m = m, p.first = first, p.last = last;
+    p.q += row0 * q, p.k += key0 * k, p.v += key0 * k;
+    if (p.dy) p.dy += row0 * q;
+    return p;
+}
+
+static void ck_same(const char *what, const char *a, const char *b, size_t bytes)
+{
+    ck_assert_msg(memcmp(a, b, bytes) == 0, "%s differs", what);
+}
+
+static const int documents[] = { 1, 2, 63, 64, 65, 130, 300 };
+enum { DOCUMENTS = sizeof documents / sizeof *documents, ROWS = 625 };
+
+/* Spans of causal documents one after the other. */
+static void pack(int32_t *first, int32_t *last)
+{
+    for (int32_t d = 0, i = 0, start = 0; d < DOCUMENTS; start += documents[d++])
+        for (; i < start + documents[d]; i++) first[i] = start, last[i] = i;
+}
+
+static const int64_t head_sizes[] = { 3, 20, 64, 65 };
+enum { HEAD_SIZES = sizeof head_sizes / sizeof *head_sizes };
+
+static int32_t some_first[75], some_last[75];
+static qp_tensor *op(qp_ctx *c, qp_tensor **in)
+{
+    return qp_attention(c, in[0], in[1], in[2], (qp_span){ some_first, some_last }, 4, 2);
+}
+
+static double check_gradient(int64_t n, int64_t m)
+{
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    qp_tensor *in[] = { test_leaf(&c, QP_F64, 2, (int64_t[]){ n, 4 * 3 }, 1),
+                        test_leaf(&c, QP_F64, 2, (int64_t[]){ m, 2 * 3 }, 2),
+                        test_leaf(&c, QP_F64, 2, (int64_t[]){ m, 2 * 3 }, 3) };
+    double worst = gradcheck(&c, op, 3, in);
+    qp_ctx_release(&c);
+    return worst;
+}
+
+START_TEST(gradient_matches_differences_over_packed_documents)
+{
+    for (int i = 0; i < 75; i++) some_first[i] = i < 5 ? 0 : 5, some_last[i] = i;
+    ck_assert_double_lt(check_gradient(75, 75), 1e-9);
+}
+END_TEST
+
+START_TEST(gradient_matches_differences_with_more_keys_than_queries)
+{
+    for (int i = 0; i < 5; i++) some_first[i] = 0, some_last[i] = i + 66;
+    ck_assert_double_lt(check_gradient(5, 73), 1e-9);
+}
+END_TEST
+
+/* Windows, overlaps, documents in any order, keys that nobody sees. */
+START_TEST(gradient_matches_differences_over_any_spans)
+{
+    for (int i = 0; i < 20; i++) some_first[i] = i > 4 ? i - 4 : 0, some_last[i] = i;
+    ck_assert_double_lt(check_gradient(20, 22), 1e-9);
+    for (int i = 0; i < 20; i++) {
+        some_first[i] = (i * 7) % 19;
+        some_last[i] = some_first[i] + (i * 5) % (22 - some_first[i]);
+    }
+    ck_assert_double_lt(check_gradient(20, 22), 1e-9);
+    for (int i = 0; i < 20; i++) some_first[i] = i < 10 ? 10 : 0, some_last[i] = some_first[i] + 9;
+    ck_assert_double_lt(check_gradient(20, 22), 1e-9);
+}
+END_TEST
+
+/* The same values in f64. */
+static task widened(qp_ctx *c, const task *t)
+{
+    const int64_t q = t->n * t->h * t->e, k = t->m * t->g * t->e;
+    task wide = *t;
+    const char **from[] = { &wide.q, &wide.dy, &wide.k, &wide.v };
+    wide.type = QP_F64;
+    for (int i = 0; i < 4; i++) {
+        const int64_t n = i < 2 ? q : k;
+        double *to = qp_arena_alloc(&c->arena, (size_t)n * sizeof *to);
+        for (int64_t j = 0; j < n; j++) to[j] = test_get(*from[i], t->type, j);
+        *from[i] = (const char *)to;
+    }
+    return wide;
+}
+
+/* f32 sums of up to 300 keys and 900 rows; bf16 results are rounded to 1/256 and dq, dk depend on y
+   through delta. */
+START_TEST(every_build_agrees_with_f64)
+{
+    static const double tolerance[] = { 1e-14, 3e-6, 8e-3 };
+    qp_storage type;
+    if (!with_build(_i, &type)) return;
+    int32_t first[ROWS], last[ROWS];
+    pack(first, last);
+    for (int s = 0; s < HEAD_SIZES; s++) {
+        qp_ctx c;
+        test_ctx(&c, NULL);
+        const int64_t e = head_sizes[s], q = ROWS * 6 * e, k = ROWS * 2 * e;
+        const task t = random_task(&c, type, ROWS, ROWS, 6, 2, e, first, last), w = widened(&c, &t);
+        const result got = run(&c, &t), exact = run(&c, &w);
+        ck_assert_double_lt(test_difference(got.y, type, exact.y, QP_F64, q), tolerance[type]);
+        ck_assert_double_lt(test_difference(got.dq, type, exact.dq, QP_F64, q), tolerance[type]);
+        ck_assert_double_lt(test_difference(got.dk, type, exact.dk, QP_F64, k), tolerance[type]);
+        ck_assert_double_lt(test_difference(got.dv, type, exact.dv, QP_F64, k), tolerance[type]);
+        qp_ctx_release(&c);
+    }
+}
+END_TEST
+
+START_TEST(packed_documents_equal_each_alone)
+{
+    qp_storage type;
+    if (!with_build(_i, &type)) return;
+    int32_t first[ROWS], last[ROWS];
+    pack(first, last);
+    for (int s = 0; s < HEAD_SIZES; s++) {
+        qp_ctx c;
+        test_ctx(&c, NULL);
+        const int64_t e = head_sizes[s];
+        const task all = random_task(&c, type, ROWS, ROWS, 6, 2, e, first, last);
+        const result packed = run(&c, &all);
+        const size_t q = qp_storage_bytes(type, 6 * e), k = qp_storage_bytes(type, 2 * e);
+        for (int64_t d = 0, at = 0; d < DOCUMENTS; at += documents[d++]) {
+            const int64_t n = documents[d];
+            const task one = part(&c, &all, at, n, at, n);
+            const result alone = run(&c, &one);
+            ck_same("y", packed.y + at * q, alone.y, n * q);
+            ck_same("dq", packed.dq + at * q, alone.dq, n * q);
+            ck_same("dk", packed.dk + at * k, alone.dk, n * k);
+            ck_same("dv", packed.dv + at * k, alone.dv, n * k);
+        }
+        qp_ctx_release(&c);
+    }
+}
+END_TEST
+
+/* Rows one at a time, and in pieces of 50, against all rows in one pass. */
+START_TEST(decoding_from_a_cache_equals_one_pass)
+{
+    enum { N = 150 };
+    qp_storage type;
+    if (!with_build(_i, &type)) return;
+    int32_t first[N] = { 0 }, last[N];
+    for (int32_t i = 0; i < N; i++) last[i] = i;
+    for (int s = 0; s < HEAD_SIZES; s++) {
+        qp_ctx c;
+        test_ctx(&c, NULL);
+        const int64_t e = head_sizes[s];
+        task all = random_task(&c, type, N, N, 4, 2, e, first, last);
+        all.dy = NULL;
+        const char *y = run(&c, &all).y;
+        const size_t q = qp_storage_bytes(type, 4 * e);
+        for (int64_t at = 0; at < N; at++) {
+            const task one = part(&c, &all, at, 1, 0, N);
+            ck_same("a row", y + at * q, run(&c, &one).y, q);
+        }
+        for (int64_t at = 0; at < N; at += 50) {
+            const task piece = part(&c, &all, at, 50, 0, N);
+            ck_same("a piece", y + at * q, run(&c, &piece).y, 50 * q);
+        }
+        qp_ctx_release(&c);
+    }
+}
+END_TEST
+
+START_TEST(thread_count_does_not_change_a_bit)
+{
+    qp_storage type;
+    if (!with_build(_i, &type)) return;
+    int32_t first[ROWS], last[ROWS];
+    pack(first, last);
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    const task t = random_task(&c, type, ROWS, ROWS, 4, 2, 20, first, last);
+    const size_t q = qp_storage_bytes(type, ROWS * 4 * 20), k = q / 2;
+    result r[3];
+    for (int i = 0; i < 3; i++) {
+        omp_set_num_threads(i + 1);
+        r[i] = run(&c, &t);
+        ck_same("y", r[0].y, r[i].y, q);
+        ck_same("dq", r[0].dq, r[i].dq, q);
+        ck_same("dk", r[0].dk, r[i].dk, k);
+        ck_same("dv", r[0].dv, r[i].dv, k);
+    }
+    qp_ctx_release(&c);
+}
+END_TEST
+
+/* Row 40's results when all later keys and values are NaN: its own forward and dq must not notice,
+   though its neighbours in the tile see them. */
+START_TEST(keys_that_a_row_does_not_see_may_be_anything)
+{
+    enum { N = 80, AT = 40, H = 4, G = 2, E = 20 };
+    qp_storage type;
+    if (!with_build(_i, &type)) return;
+    int32_t first[N] = { 0 }, last[N];
+    for (int32_t i = 0; i < N; i++) last[i] = i;
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    const task t = random_task(&c, type, N, N, H, G, E, first, last);
+    const result sound = run(&c, &t);
+    for (int64_t i = (AT + 1) * G * E; i < N * G * E; i++) {
+        test_set((void *)t.k, type, i, NAN);
+        test_set((void *)t.v, type, i, i % 2 ? NAN : INFINITY);
+    }
+    const result poisoned = run(&c, &t);
+    const size_t bytes = qp_storage_bytes(type, (AT + 1) * H * E);
+    ck_same("y", sound.y, poisoned.y, bytes);
+    ck_same("dq", sound.dq, poisoned.dq, bytes);
+    ck_assert(isnan(test_get(poisoned.y, type, N * H * E - 1)));
+    qp_ctx_release(&c);
+}
+END_TEST
+
+/* Largest |a - base - b|. One assertion for many values: each writes to a file. */
+static double off(const float *a, double base, const float *b, int64_t n)
+{
+    double worst = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double d = fabs(a[i] - (base + (b ? b[i] : 0)));
+        if (!(d <= worst)) worst = isnan(d) ? INFINITY : d;
+    }
+    return worst;
+}
+
+/* The kernel itself: which gradients are wanted changes none of them; beta 1 adds, beta 0 does not
+   read; keys that nobody sees get 0; nothing is written behind the work area. */
+START_TEST(gradients_are_independent_and_obey_beta)
+{
+    enum { N = 70, M = 75, H = 4, G = 2, E = 5, Q = N * H * E, KV = M * G * E, SEEN = N * G * E };
+    int32_t first[N] = { 0 }, last[N];
+    for (int32_t i = 0; i < N; i++) last[i] = i;
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    const task t = random_task(&c, QP_F32, N, M, H, G, E, first, last);
+    const qp_kernels *k = c.be->k[QP_F32];
+    const size_t fwd = qp_attn_fwd_work(QP_F32, N, M, H, G, E),
+                 bwd = qp_attn_bwd_work(QP_F32, N, M, H, G, E);
+    unsigned char *work = qp_arena_alloc(&c.arena, fwd + bwd + 64);
+    float y[Q], lse[N * H], dq[Q], dk[KV], dv[KV], q1[Q], k1[KV], v1[KV];
+    memset(work, 0xff, fwd + bwd + 64); /* NaN */
+    memset(dq, 0xff, sizeof dq), memset(dk, 0xff, sizeof dk), memset(dv, 0xff, sizeof dv);
+    for (int i = 0; i < Q; i++) q1[i] = 1;
+    for (int i = 0; i < KV; i++) k1[i] = v1[i] = 1;
+    k->attn_fwd(y, lse, work, t.q, t.k, t.v, first, last, N, M, H, G, E);
+    ck_assert(work[fwd] == 0xff && memcmp(work + fwd, work + fwd + 1, bwd + 63) == 0);
+    memset(work, 0xff, fwd);
+#define BACK(dq, bq, dk, bk, dv, bv)                                                               \
+    k->attn_bwd(dq, bq, dk, bk, dv, bv, work, t.dy, y, lse, t.q, t.k, t.v, first, last, N, M, H,   \
+                G, E)
+    BACK(dq, 0, dk, 0, dv, 0);
+    ck_assert(work[bwd] == 0xff && memcmp(work + bwd, work + bwd + 1, fwd + 63) == 0);
+    ck_assert(off(dk + SEEN, 0, NULL, KV - SEEN) == 0 && off(dv + SEEN, 0, NULL, KV - SEEN) == 0);
+    BACK(q1, 1, NULL, 0, NULL, 0);
+    BACK(NULL, 0, k1, 1, NULL, 0);
+    BACK(NULL, 0, NULL, 0, v1, 1);
+#undef BACK
+    /* Values below 8, whose sum is rounded once to f32. */
+    ck_assert_double_lt(off(q1, 1, dq, Q), 4e-7);
+    ck_assert_double_lt(off(k1, 1, dk, KV), 4e-7);
+    ck_assert_double_lt(off(v1, 1, dv, KV), 4e-7);
+    qp_ctx_release(&c);
+}
+END_TEST
+
+Suite *suite_attention(void)
+{
+    Suite *s = suite_create("attention");
+    TCase *t = tcase_create("attention");
+    tcase_add_test(t, gradient_matches_differences_over_packed_documents);
+    tcase_add_test(t, gradient_matches_differences_with_more_keys_than_queries);
+    tcase_add_test(t, gradient_matches_differences_over_any_spans);
+    tcase_add_loop_test(t, every_build_agrees_with_f64, 0, BUILDS);
+    tcase_add_loop_test(t, packed_documents_equal_each_alone, 0, BUILDS);
+    tcase_add_loop_test(t, decoding_from_a_cache_equals_one_pass, 0, BUILDS);
+    tcase_add_loop_test(t, thread_count_does_not_change_a_bit, 0, BUILDS);
+    tcase_add_loop_test(t, keys_that_a_row_does_not_see_may_be_anything, 0, BUILDS);
+    tcase_add_test(t, gradients_are_independent_and_obey_beta);
+    suite_add_tcase(s, t);
+    return s;
+}
