@@ -68,14 +68,13 @@ static bool exists(const parity *p, const char *relative)
     return there;
 }
 
-/* A group is present when its path is, as it stands or with an ending of the layout. */
-static bool present(const parity *p, const char *path)
+/* A group's path as it stands in the folder, its ending included; false: it is absent. */
+static bool resolve(const parity *p, const char *path, char *found, size_t size)
 {
     static const char *const endings[] = { "", ".safetensors", ".jsonl" };
     for (int i = 0; i < 3; i++) {
-        char with[300];
-        snprintf(with, sizeof with, "%s%s", path, endings[i]);
-        if (exists(p, with)) return true;
+        snprintf(found, size, "%s%s", path, endings[i]);
+        if (exists(p, found)) return true;
     }
     return false;
 }
@@ -85,7 +84,8 @@ static void run(const parity *base, tally *t, const char *path,
 {
     if (!chosen(t->only, path)) return;
     parity p = *base;
-    p.path = path;
+    char file[300];
+    p.path = resolve(base, path, file, sizeof file) ? file : path;
     check(&p, path);
     if (!p.compared) parity_fail(&p, "nothing was compared");
     bool bad = p.failure[0];
@@ -130,13 +130,14 @@ int main(int argc, char **argv)
     }
     for (int i = 0; i < GROUPS; i++) {
         const char *path = groups[i].path;
+        char file[300];
         size_t len = strlen(path);
         if (path[len - 1] ==
             '/') { /* every entry; greedy continuations lie beside the model cases */
             const char *folder = !strcmp(path, "greedy/") ? "model_cases/" : path;
             entry e = { &t, path, groups[i].check };
             if (exists(&base, folder)) parity_each(&base, folder, "", run_entry, &e);
-        } else if (present(&base, path)) {
+        } else if (resolve(&base, path, file, sizeof file)) {
             run(&base, &t, path, groups[i].check);
         } else if (chosen(t.only, path)) {
             printf("%-34s absent from this folder\n", path);

@@ -46,16 +46,15 @@ void parity_model(parity *p, const char *path)
 void parity_add_rows(qp_batch *b, const int32_t *ids, const int32_t *labels, const int32_t *docs,
                      int64_t rows, int64_t len)
 {
-    int32_t *targets = qp_xcalloc((size_t)len, sizeof *targets);
-    for (int64_t r = 0; r < rows; r++)
-        for (int64_t from = r * len, to; from < (r + 1) * len; from = to) {
-            int32_t doc = docs ? docs[from] : 0;
-            for (to = from; to < (r + 1) * len && (!docs || docs[to] == doc); to++) {
-                bool next = to + 1 < (r + 1) * len && (!docs || docs[to + 1] == doc);
-                targets[to - from] = next && labels[to + 1] >= 0 ? labels[to + 1] : -1;
-            }
-            if (doc >= 0) qp_batch_add(b, ids + from, targets, to - from); /* -1 is padding */
-        }
+    int32_t *targets = qp_xcalloc((size_t)(rows * len), sizeof *targets);
+    for (int64_t i = 0; i < rows * len; i++)
+        targets[i] = i % len + 1 < len && labels[i + 1] >= 0 ? labels[i + 1] : -1;
+    for (int64_t from = 0, to; from < rows * len; from = to) {
+        int64_t end = (from / len + 1) * len;
+        for (to = from + 1; to < end; to++)
+            if (docs && (docs[from] < 0 || docs[to] != docs[from])) break;
+        qp_batch_add(b, ids + from, targets + from, to - from);
+    }
     free(targets);
 }
 
@@ -95,7 +94,7 @@ static void case_close(model_case *k)
     qp_safetensors_release(&k->st);
 }
 
-/* Whole logits against the stored ones, rows that are no padding. */
+/* Whole logits against the stored ones; what stands at padding is not compared. */
 static void compare_logits(parity *p, qp_ctx *c, qp_model *m, model_case *k, const char *metric,
                            const char *field, const char *what)
 {
@@ -106,16 +105,13 @@ static void compare_logits(parity *p, qp_ctx *c, qp_model *m, model_case *k, con
     qp_scope_open(&c->arena, &s);
     c->recording = false;
     const float *logits = qp_model_logits(c, m, qp_model_hidden(c, m, &k->batch, NULL))->data;
-    double *got = parity_widen(logits, QP_F32, k->batch.n * vocab),
-           *kept = qp_xcalloc((size_t)(k->batch.n * vocab), sizeof *kept);
-    for (int64_t i = 0, row = 0; i < k->rows * k->len; i++)
-        if (k->docs[i] >= 0)
-            memcpy(kept + row++ * vocab, want + i * vocab, (size_t)vocab * sizeof *kept);
-    parity_compare(p, metric, what, got, kept, k->batch.n * vocab);
+    double *got = parity_widen(logits, QP_F32, k->batch.n * vocab);
+    for (int64_t i = 0; i < k->batch.n; i++)
+        if (k->docs[i] < 0) memcpy(got + i * vocab, want + i * vocab, (size_t)vocab * sizeof *got);
+    parity_compare(p, metric, what, got, want, k->batch.n * vocab);
     c->recording = true;
     qp_scope_close(&c->arena, &s);
     free(got);
-    free(kept);
     free(want);
 }
 
@@ -136,12 +132,8 @@ static void compare_losses(parity *p, qp_ctx *c, qp_model *m, model_case *k)
     qp_backward(c, loss, 1.0 / (double)k->batch.targets_n);
     qp_params_end_grads(params);
     qp_scope_close(&c->arena, &s);
-    for (int64_t i = 0, row = 0; i < k->rows * k->len; i++) {
-        if (k->docs[i] < 0) continue;
-        if (i % k->len < k->len - 1) got[i / k->len * (k->len - 1) + i % k->len] = nll[row];
-        row++;
-    }
-    snprintf(what, sizeof what, "%s", k->name);
+    for (int64_t i = 0; i < k->batch.n; i++)
+        if (i % k->len < k->len - 1) got[i / k->len * (k->len - 1) + i % k->len] = nll[i];
     if (want && n_nll == k->rows * (k->len - 1))
         parity_compare(p, "nll", what, got, want, n_nll);
     else

@@ -6,8 +6,9 @@
 /* A sealed model of the golden folder, held and computed in one type; NULL after failing the group.
  */
 qp_model *parity_open_model(parity *p, const char *relative, qp_storage compute, bool train);
-/* Appends rows of len tokens with unshifted labels (-100: ignored), a document for each run of
-   equal doc ids; NULL docs: a row is a document; negative ids are padding and left out. */
+/* Appends rows of len tokens with unshifted labels (-100: ignored), batch row i for token i. A run
+   of equal doc ids is a document, each padding token (-1) one of its own: it sees itself alone.
+   NULL docs: a row is a document. */
 void parity_add_rows(qp_batch *b, const int32_t *ids, const int32_t *labels, const int32_t *docs,
                      int64_t rows, int64_t len);
 /* The store's gradients against tensors named prefix + parameter. */

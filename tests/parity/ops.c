@@ -138,6 +138,8 @@ static void rmsnorm_case(op_group *g, const char *kase)
     qp_tensor *in = input(g, kase, "in.x", n, d, NULL),
               *w = input(g, kase, "in.weight", 1, d, NULL);
     if (!in || !w) return;
+    w->ndim = 1;
+    w->shape[0] = d;
     qp_tensor *y = qp_rmsnorm(&g->c, in, w, parity_get(g->p, attributes(g, kase), "eps"));
     compare(g, "out", kase, "out", y->data, NULL);
     back(g, kase, y, NULL);
@@ -178,6 +180,8 @@ static void embedding_case(op_group *g, const char *kase)
     if (t && ids) {
         sizes(t, &v, &d);
         qp_tensor *w = input(g, kase, "in.weight", v, d, NULL);
+        w->is_param = true; /* the op's only use of a gradient */
+        w->grad_home = qp_arena_alloc(&g->c.arena, qp_value_bytes(w));
         qp_tensor *y = qp_embedding(&g->c, w, ids, n, QP_F32);
         compare(g, "out", kase, "out", y->data, NULL);
         back(g, kase, y, NULL);

@@ -265,7 +265,7 @@ void parity_accumulation(parity *p, const char *path)
 }
 
 /* Ours is a function of the steps done: transformers' factor k of the older schedules (whose first
-   update has rate 0), and k + 1 of the two that begin above 0. */
+   update has rate 0), and k + 1 of the one that warms up from above 0. */
 void parity_schedules(parity *p, const char *path)
 {
     static const struct {
@@ -278,7 +278,7 @@ void parity_schedules(parity *p, const char *path)
                  { "cosine", QP_SCHEDULE_COSINE, false, 0 },
                  { "cosine_with_min_lr", QP_SCHEDULE_COSINE, true, 0 },
                  { "cosine_warmup_with_min_lr", QP_SCHEDULE_COSINE, true, 1 },
-                 { "wsd_linear_warmup_cosine_decay", QP_SCHEDULE_WSD, true, 1 } };
+                 { "wsd_linear_warmup_cosine_decay", QP_SCHEDULE_WSD, true, 0 } };
     qp_value *json = parity_json(p, path);
     const qp_value *factors = qp_json_get(json, "factors");
     for (const qp_value *f = factors ? factors->child : NULL; f; f = f->next) {
