@@ -1,7 +1,10 @@
 #include "tests/support/gradcheck.h"
+#include "autograd/cpu/dispatch.h"
 #include "autograd/cpu/quant.h"
 #include <check.h>
 #include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
 
 enum { BUDGET = 1 << 30 };
 static const qp_rng start = { .key = 7, .next = 0 };
@@ -28,6 +31,16 @@ void test_set(void *data, qp_storage storage, int64_t i, double v)
         ((float *)data)[i] = (float)v;
     else
         ((uint16_t *)data)[i] = qp_to_bf16((float)v);
+}
+
+bool test_build(int index, qp_storage *type)
+{
+    const char *isa = qp_cpu_build(index / QP_NCOMPUTE);
+    *type = (qp_storage)(index % QP_NCOMPUTE);
+    if (*type == QP_F64 && index >= QP_NCOMPUTE) return false;
+    if (!isa) return fprintf(stderr, "no kernel build %d here: not tested\n", index), false;
+    setenv("QP_ISA", isa, 1);
+    return true;
 }
 
 static double normal(uint64_t seed, int64_t i)

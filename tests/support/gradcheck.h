@@ -19,6 +19,12 @@ void test_set(void *data, qp_storage storage, int64_t i, double v);
    smaller. A NaN gives infinity. */
 double test_difference(const void *a, qp_storage as, const void *b, qp_storage bs, int64_t n);
 
+/* Loop tests over every build of the kernels: index counts types (f64 only once) and builds, and
+   the test's own environment is set so that qp_cpu_backend gives that build. False: not on this
+   machine, said on stderr. */
+enum { TEST_BUILDS = 3 * QP_NCOMPUTE };
+bool test_build(int index, qp_storage *type);
+
 typedef qp_tensor *(*test_op)(qp_ctx *c, qp_tensor **in);
 /* y = op(in), and the gradients of sum(dy * y), dy normal, in in[..]->grad: NULL where nothing was
    written. Always from the same RNG state. */
