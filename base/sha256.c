@@ -38,15 +38,18 @@ static void portable(uint32_t h[8], const uint8_t *p, size_t blocks)
             w[i] = w[i - 16] + s0 + w[i - 7] + s1;
         }
         memcpy(v, h, sizeof v);
-        for (int i = 0; i < 64; i++) {
-            uint32_t s1 = turn(v[4], 6) ^ turn(v[4], 11) ^ turn(v[4], 25);
-            uint32_t s0 = turn(v[0], 2) ^ turn(v[0], 13) ^ turn(v[0], 22);
-            uint32_t choose = (v[4] & v[5]) ^ (~v[4] & v[6]);
-            uint32_t most = (v[0] & v[1]) ^ (v[0] & v[2]) ^ (v[1] & v[2]);
-            uint32_t t = v[7] + s1 + choose + k[i] + w[i];
-            memmove(v + 1, v, 7 * sizeof *v);
-            v[4] += t;
-            v[0] = t + s0 + most;
+        for (int i = 0; i < 64; i += 8) {
+#pragma GCC unroll 8
+            for (int j = 0; j < 8;
+                 j++) { /* the letters move on by a place a round, not the values */
+                uint32_t a = v[-j & 7], b = v[(1 - j) & 7], c = v[(2 - j) & 7];
+                uint32_t e = v[(4 - j) & 7], f = v[(5 - j) & 7], g = v[(6 - j) & 7];
+                uint32_t s1 = turn(e, 6) ^ turn(e, 11) ^ turn(e, 25);
+                uint32_t s0 = turn(a, 2) ^ turn(a, 13) ^ turn(a, 22);
+                uint32_t t = v[(7 - j) & 7] + s1 + ((e & f) ^ (~e & g)) + k[i + j] + w[i + j];
+                v[(3 - j) & 7] += t;
+                v[(7 - j) & 7] = t + s0 + ((a & b) ^ (a & c) ^ (b & c));
+            }
         }
         for (int i = 0; i < 8; i++) h[i] += v[i];
     }
