@@ -1,0 +1,92 @@
+/* Attention alone, as training meets it: causal documents. Operations: 4 E for every pair of a
+   query and a key it sees, for every head; backward 10 E. */
+#include "bench/bench.h"
+#include "autograd/backend.h"
+#include "autograd/work.h"
+#include "base/err.h"
+#include "base/rng.h"
+#include "base/thread.h"
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct {
+    const char *name;
+    qp_storage type;
+    int64_t n, documents, h, g, e;
+    int threads; /* 0: all */
+} job;
+
+static const job jobs[] = {
+    { "1B shape", QP_BF16, 2048, 1, 32, 8, 64, 1 },
+    { "1B shape", QP_F32, 2048, 1, 32, 8, 64, 1 },
+    { "1B shape", QP_BF16, 2048, 1, 32, 8, 64, 0 },
+    { "1B shape", QP_BF16, 512, 1, 32, 8, 64, 0 },
+    { "SmolLM2", QP_BF16, 2048, 1, 9, 3, 64, 0 },
+    { "SmolLM2", QP_BF16, 2048, 4, 9, 3, 64, 0 },
+    { "15M shape", QP_BF16, 4096, 16, 6, 6, 48, 0 },
+    { "8B shape", QP_BF16, 2048, 1, 32, 8, 128, 0 },
+};
+
+static void *values(qp_storage type, int64_t n, uint64_t seed)
+{
+    float *x = malloc((size_t)n * sizeof *x);
+    void *t = malloc(qp_storage_bytes(type, n));
+    for (int64_t i = 0; i < n; i++) x[i] = (float)qp_rng_uniform(seed, 0, (uint64_t)i) * 2 - 1;
+    qp_cpu_backend()->k[type]->cast_in(t, 0, x, QP_F32, n);
+    free(x);
+    return t;
+}
+
+static void run(const void *arg, double *value)
+{
+    const job *j = arg;
+    const qp_kernels *k = qp_cpu_backend()->k[j->type];
+    const int64_t n = j->n, h = j->h, g = j->g, e = j->e, q = n * h * e, kv = n * g * e;
+    if (j->threads) omp_set_num_threads(j->threads);
+    void *in[] = { values(j->type, q, 1), values(j->type, kv, 2), values(j->type, kv, 3),
+                   values(j->type, q, 4) };
+    void *out[] = { values(j->type, q, 5), values(j->type, q, 5), values(j->type, kv, 5),
+                    values(j->type, kv, 5) };
+    const size_t fwd = qp_attn_fwd_work(j->type, n, n, h, g, e),
+                 bwd = qp_attn_bwd_work(j->type, n, n, h, g, e);
+    void *work = aligned_alloc(64, ((fwd > bwd ? fwd : bwd) + 63) / 64 * 64),
+         *lse = malloc((size_t)(n * h) * sizeof(float));
+    int32_t *first = malloc((size_t)n * sizeof *first), *last = malloc((size_t)n * sizeof *last);
+    for (int64_t i = 0, each = n / j->documents; i < n; i++) {
+        first[i] = (int32_t)(i / each * each);
+        last[i] = (int32_t)i;
+        value[2] += (double)(last[i] - first[i] + 1) * (double)(h * e);
+    }
+    value[0] = value[1] = INFINITY;
+    for (double until = qp_now() + 0.7; qp_now() < until;) {
+        const double start = qp_now();
+        k->attn_fwd(out[0], lse, work, in[0], in[1], in[2], first, last, n, n, h, g, e);
+        const double middle = qp_now();
+        k->attn_bwd(out[1], 0, out[2], 0, out[3], 0, work, in[3], out[0], lse, in[0], in[1], in[2],
+                    first, last, n, n, h, g, e);
+        value[0] = fmin(value[0], middle - start);
+        value[1] = fmin(value[1], qp_now() - middle);
+    }
+}
+
+int bench_attention(void)
+{
+    printf("%-10s %-5s %9s %10s %7s   %-25s %s\n", "", "type", "rows", "heads", "threads",
+           "forward", "backward");
+    for (size_t i = 0; i < sizeof jobs / sizeof *jobs; i++) {
+        const job *j = &jobs[i];
+        bench_result r;
+        if (!bench_child(run, j, &r)) return 1;
+        printf("%-10s %-5s %2lld x %4lld %2lld/%lld x %3lld %7d   %7.2f ms %4.0f GFLOP/s %9.2f ms "
+               "%4.0f GFLOP/s\n",
+               j->name, qp_storages[j->type].name, (long long)j->documents,
+               (long long)(j->n / j->documents), (long long)j->h, (long long)j->g, (long long)j->e,
+               j->threads ? j->threads : qp_cpu_count(), r.value[0] * 1e3,
+               4 * r.value[2] / r.value[0] / 1e9, r.value[1] * 1e3,
+               10 * r.value[2] / r.value[1] / 1e9);
+    }
+    return 0;
+}
