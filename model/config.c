@@ -188,7 +188,7 @@ qp_status qp_config_check(const qp_config *cfg, qp_err *err)
         { "vocab_size", cfg->vocab_size, INT32_MAX },
         { "hidden_size", cfg->hidden_size, 1 << 20 },
         { "intermediate_size", cfg->intermediate_size, 1 << 22 },
-        { "num_hidden_layers", cfg->layers, 1 << 14 },
+        { "num_hidden_layers", cfg->layers, 1 << 10 },
         { "num_attention_heads", cfg->heads, 1 << 14 },
         { "num_key_value_heads", cfg->kv_heads, 1 << 14 },
         { "head_dim", cfg->head_dim, 1 << 14 },

@@ -3,6 +3,7 @@
 #include "base/zio.h"
 #include "model/adapter.h"
 #include "model/arch.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -103,6 +104,14 @@ static void write_targets(qp_json_writer *w, qp_model *m)
     qp_json_close_array(w);
 }
 
+static void write_alpha(qp_json_writer *w, double alpha) /* PEFT has whole numbers as such */
+{
+    if (alpha == floor(alpha) && alpha < 1e9)
+        qp_json_int(w, (int64_t)alpha);
+    else
+        qp_json_double(w, alpha);
+}
+
 /* Linears that differ from the first one, whose values stand as r and lora_alpha. */
 static void write_patterns(qp_json_writer *w, const qp_adapter *ad)
 {
@@ -114,7 +123,7 @@ static void write_patterns(qp_json_writer *w, const qp_adapter *ad)
     qp_json_key(w, "alpha_pattern"), qp_json_open_object(w);
     for (int64_t i = 1; i < ad->count; i++)
         if (ad->linear[i].alpha != ad->linear[0].alpha)
-            qp_json_key(w, ad->linear[i].name), qp_json_double(w, ad->linear[i].alpha);
+            qp_json_key(w, ad->linear[i].name), write_alpha(w, ad->linear[i].alpha);
     qp_json_close_object(w);
 }
 
@@ -127,7 +136,7 @@ static void adapter_json(qp_model *m, const char *base_path, qp_buf *out)
     qp_json_key(&w, "task_type"), qp_json_cstring(&w, "CAUSAL_LM");
     qp_json_key(&w, "base_model_name_or_path"), qp_json_cstring(&w, base_path);
     qp_json_key(&w, "r"), qp_json_int(&w, ad->linear[0].r);
-    qp_json_key(&w, "lora_alpha"), qp_json_double(&w, ad->linear[0].alpha);
+    qp_json_key(&w, "lora_alpha"), write_alpha(&w, ad->linear[0].alpha);
     qp_json_key(&w, "lora_dropout"), qp_json_double(&w, ad->dropout);
     qp_json_key(&w, "use_rslora"), qp_json_bool(&w, ad->rslora);
     qp_json_key(&w, "use_dora"), qp_json_bool(&w, false);
