@@ -134,6 +134,7 @@ static void compare_losses(parity *p, qp_ctx *c, qp_model *m, model_case *k)
     qp_scope_close(&c->arena, &s);
     for (int64_t i = 0; i < k->batch.n; i++)
         if (i % k->len < k->len - 1) got[i / k->len * (k->len - 1) + i % k->len] = nll[i];
+    snprintf(what, sizeof what, "%s", k->name);
     if (want && n_nll == k->rows * (k->len - 1))
         parity_compare(p, "nll", what, got, want, n_nll);
     else

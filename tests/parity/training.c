@@ -186,6 +186,22 @@ static void adapter_logits(parity *p, qp_ctx *c, qp_model *m, const char *batche
     qp_safetensors_release(&st);
 }
 
+/* The logits that a stored adapter gives, which has nothing to do with how it came about. */
+static void stored_adapter(parity *p, const qp_value *json, const char *path, const char *which,
+                           const char *field)
+{
+    char batches[300];
+    qp_ctx c;
+    char *dir = parity_path(p, "%s/%s", path, which);
+    qp_model *m = open_for_training(p, json, dir);
+    snprintf(batches, sizeof batches, "%s/batches.safetensors", path);
+    parity_context(&c);
+    if (m) adapter_logits(p, &c, m, batches, field);
+    qp_ctx_release(&c);
+    qp_model_free(m);
+    free(dir);
+}
+
 void parity_training_lora(parity *p, const char *path)
 {
     static const char *const metrics[] = { "final_adapter", NULL };
@@ -198,9 +214,9 @@ void parity_training_lora(parity *p, const char *path)
     qp_ctx c;
     parity_context(&c);
     if (m) {
-        adapter_logits(p, &c, m, batches, "logits_initial_adapter");
+        stored_adapter(p, json, path, "initial_adapter", "logits_initial_adapter");
+        stored_adapter(p, json, path, "final_adapter", "logits_final_adapter");
         parity_trajectory(p, &c, m, json, batches, "grad_step1.");
-        adapter_logits(p, &c, m, batches, "logits_final_adapter");
         snprintf(relative, sizeof relative, "%s/final_adapter/adapter_model.safetensors", path);
         compare_final(p, qp_model_params(m), relative, "base_model.model.", metrics);
     }
