@@ -1,26 +1,9 @@
 #include "base/arena.h"
+#include "base/asan.h"
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
-
-#if defined __SANITIZE_ADDRESS__ /* gcc's name; clang says __has_feature */
-#    define QP_ASAN 1
-#elif defined __has_feature
-#    if __has_feature(address_sanitizer)
-#        define QP_ASAN 1
-#    endif
-#endif
-#ifdef QP_ASAN
-#    include <sanitizer/asan_interface.h>
-#    define HIDE(p, n) ASAN_POISON_MEMORY_REGION(p, n)
-#    define SHOW(p, n) ASAN_UNPOISON_MEMORY_REGION(p, n)
-#    define HIDDEN(p) __asan_address_is_poisoned(p)
-#else
-#    define HIDE(p, n) ((void)0)
-#    define SHOW(p, n) ((void)0)
-#    define HIDDEN(p) 0
-#endif
 
 /* Hidden behind the last block, so that ASan sees a write past it into memory never used before. */
 enum { GUARD = 4096 };
@@ -60,7 +43,7 @@ qp_status qp_arena_init(qp_arena *a, size_t budget, qp_err *err)
 void qp_arena_release(qp_arena *a)
 {
     if (a->base) {
-        SHOW(a->base, a->cap - a->peak > GUARD ? a->peak + GUARD : a->cap);
+        QP_SHOW(a->base, a->cap - a->peak > GUARD ? a->peak + GUARD : a->cap);
         munmap(a->base, a->cap);
     }
     *a = (qp_arena){ 0 };
@@ -71,7 +54,7 @@ static void *take(void **head, size_t n)
 {
     for (void **at = head; *at;) {
         free_block *block = *at;
-        SHOW(block, sizeof *block);
+        QP_SHOW(block, sizeof *block);
         if (block->size == n) {
             *at = block->next;
             return block;
@@ -100,10 +83,10 @@ void *qp_arena_alloc(qp_arena *a, size_t bytes)
         p = a->base + a->used;
         a->used += n;
         if (a->used > a->peak) a->peak = a->used;
-        HIDE(a->base + a->used, a->cap - a->used > GUARD ? GUARD : a->cap - a->used);
+        QP_HIDE(a->base + a->used, a->cap - a->used > GUARD ? GUARD : a->cap - a->used);
     }
-    SHOW(p, bytes);
-    HIDE(p + bytes, n - bytes);
+    QP_SHOW(p, bytes);
+    QP_HIDE(p + bytes, n - bytes);
     return p;
 }
 
@@ -131,12 +114,12 @@ void qp_arena_recycle(qp_arena *a, void *p, size_t bytes)
     QP_ASSERT(at % 64 == 0 && at < a->used && n <= a->used - at,
               "recycled block of %zu bytes at %zu is not in the open scope (%zu in use)", bytes, at,
               a->used);
-    QP_ASSERT(!bytes || !HIDDEN(p), "block of %zu bytes at %zu recycled twice", bytes, at);
+    QP_ASSERT(!bytes || !QP_HIDDEN(p), "block of %zu bytes at %zu recycled twice", bytes, at);
     void **list = list_for(a->scope, n);
-    SHOW(p, sizeof(free_block));
+    QP_SHOW(p, sizeof(free_block));
     *(free_block *)p = (free_block){ *list, n };
     *list = p;
-    HIDE(p, n);
+    QP_HIDE(p, n);
 }
 
 void qp_scope_open(qp_arena *a, qp_scope *s)
@@ -148,7 +131,7 @@ void qp_scope_open(qp_arena *a, qp_scope *s)
 void qp_scope_close(qp_arena *a, qp_scope *s)
 {
     QP_ASSERT(a->scope == s && s->outer, "scopes close in the order they opened, innermost first");
-    HIDE(a->base + s->start, a->used - s->start);
+    QP_HIDE(a->base + s->start, a->used - s->start);
     a->used = s->start;
     a->scope = s->outer;
 }

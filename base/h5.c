@@ -170,8 +170,9 @@ qp_status qp_h5_put(qp_h5 *h, const char *name, qp_storage storage, int ndim, co
         ok = H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0;
     if (ok && is_half(storage)) ok = put_text(set, half_key, qp_storages[storage].name);
     qp_status rc = ok ? QP_OK : fail(h, name, "write", err);
-    bool closed = drop(set) & drop(space) & drop(creation); /* a late write error shows here */
-    return rc || closed ? rc : fail(h, name, "close", err);
+    if (!drop(set) && !rc) rc = fail(h, name, "close", err); /* a late write error shows here */
+    drop(space), drop(creation);
+    return rc;
 }
 
 qp_status qp_h5_put_int(qp_h5 *h, const char *name, int64_t v, qp_err *err)

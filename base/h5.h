@@ -1,7 +1,8 @@
 /* HDF5 for checkpoints and token stores: a flat set of named arrays and attributes, built in memory
    with the core driver, then written by qp_file_write, because HDF5 on a full disk reports nothing
-   until close, never syncs and may crash at exit. H5dont_atexit is called first. Readable by h5dump
-   and h5py. */
+   until close, never syncs and may crash at exit. H5dont_atexit is called first. Equal content
+   makes equal bytes. Readable by h5dump and h5py. The library is the serial one: calls from one
+   thread at a time. */
 #ifndef QP_BASE_H5_H
 #define QP_BASE_H5_H
 #include "base/dtype.h"

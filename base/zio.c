@@ -1,4 +1,5 @@
 #include "base/zio.h"
+#include "base/asan.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -55,6 +56,13 @@ qp_status qp_file_read(const char *path, qp_buf *out, qp_err *err)
     return rc;
 }
 
+/* The rest of the last page, which a read past the end would see as zeros. */
+static size_t tail(size_t len)
+{
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    return (page - len % page) % page;
+}
+
 qp_status qp_map_open(qp_map *m, const char *path, qp_err *err)
 {
     *m = (qp_map){ 0 };
@@ -76,7 +84,10 @@ qp_status qp_map_open(qp_map *m, const char *path, qp_err *err)
 
 void qp_map_release(qp_map *m)
 {
-    if (m->data) munmap((void *)m->data, m->len);
+    if (m->data) {
+        QP_SHOW(m->data + m->len, tail(m->len));
+        munmap((void *)m->data, m->len);
+    }
     *m = (qp_map){ 0 };
 }
 
