@@ -253,6 +253,23 @@ START_TEST(paths_join)
 }
 END_TEST
 
+#ifdef __SANITIZE_ADDRESS__
+START_TEST(asan_sees_a_read_past_the_end_of_a_map)
+{
+    qp_map m;
+    ck_assert(!qp_map_open(&m, "/proc/self/exe", &err) && m.len % 4096);
+    volatile uint8_t last = m.data[m.len - 1], past = m.data[m.len];
+    (void)last, (void)past;
+}
+END_TEST
+static void add_asan_tests(TCase *t)
+{
+    tcase_add_exit_test(t, asan_sees_a_read_past_the_end_of_a_map, 1);
+}
+#else
+static void add_asan_tests(TCase *t) { (void)t; }
+#endif
+
 Suite *suite_zio(void)
 {
     Suite *s = suite_create("zio");
@@ -270,6 +287,9 @@ Suite *suite_zio(void)
     tcase_add_test(t, a_failed_sync_is_reported_and_the_old_file_stays);
     tcase_add_test(t, folders_are_made_and_removed_with_what_is_in_them);
     tcase_add_test(t, paths_join);
+    TCase *stops = tcase_create("stops"); /* no fixture: an exit would leave its folder behind */
+    add_asan_tests(stops);
     suite_add_tcase(s, t);
+    suite_add_tcase(s, stops);
     return s;
 }
