@@ -81,6 +81,23 @@ bool qp_bpe_add_merge(qp_bpe *b, int32_t rank, const char *left, size_t left_len
     return true;
 }
 
+static int by_rank(const void *x, const void *y)
+{
+    const qp_merge *a = x, *b = y;
+    if (a->rank != b->rank) return a->rank < b->rank ? -1 : 1;
+    return (a->pair > b->pair) - (a->pair < b->pair);
+}
+
+qp_merge *qp_bpe_by_rank(const qp_bpe *b, int64_t *n)
+{
+    qp_merge *m = qp_xcalloc((size_t)b->merges + 1, sizeof *m);
+    *n = 0;
+    for (int64_t i = 0; i < b->slots; i++)
+        if (b->merge[i].rank >= 0) m[(*n)++] = b->merge[i];
+    qsort(m, (size_t)*n, sizeof *m, by_rank);
+    return m;
+}
+
 void qp_bpe_ready(qp_bpe *b)
 {
     if (!b->slots) qp_bpe_reserve_merges(b, 0);

@@ -32,6 +32,8 @@ void qp_bpe_reserve_merges(qp_bpe *b, int64_t n);
    no token: *missing (if not NULL) gets it. */
 bool qp_bpe_add_merge(qp_bpe *b, int32_t rank, const char *left, size_t left_len, const char *right,
                       size_t right_len, qp_buf *missing);
+/* All merges by ascending rank; the caller frees. *n: how many. */
+qp_merge *qp_bpe_by_rank(const qp_bpe *b, int64_t *n);
 void qp_bpe_ready(qp_bpe *b); /* after the last token: fills byte_id */
 /* Appends the ids of a word of 1 .. INT32_MAX bytes and, where `at` is not NULL, the byte in it
    where each begins. O(n log n). */

@@ -1,6 +1,8 @@
 #include "data/chat.h"
 #include "base/log.h"
+#include "base/sha256.h"
 #include "data/chat_row.h"
+#include "data/unicode.h"
 #include <string.h>
 
 #define LLAMA3                                                                                     \
@@ -63,6 +65,28 @@ static const char *by_tokens(const qp_tokenizer *t)
     return "none";
 }
 
+/* SHA-256 of the jinja texts that the rows are known to equal, without white space at either end.
+ */
+static const char *const known[] = {
+    "93c0e9aa3629bbd77e68dbc0f5621f6e6b23aa8d74b932595cdb8d64684526d7", /* llama3.1-hf */
+    "d82792f95932f1c9cef5c4bd992f171225e3bf8c7b609b4557c9e1ec96be819f", /* llama3.2-hf */
+    "153280e3ff55d19da1398bdb3914ee2a51b80429bfaedde11d7d216c39db80f3", /* chatml */
+    "872be49dbb638044ad01b60388f48d469ff2980e5f0dccdc22ec907db54d0788", /* smollm2 */
+};
+
+static bool is_known(const char *jinja)
+{
+    size_t len = strlen(jinja), from = qp_space_after(jinja, 0, len, qp_is_space);
+    qp_sha256 s;
+    char hex[65];
+    qp_sha256_init(&s);
+    qp_sha256_add(&s, jinja + from, qp_space_before(jinja, from, len, qp_is_space) - from);
+    qp_sha256_hex(&s, hex);
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (strcmp(hex, known[i]) == 0) return true;
+    return false;
+}
+
 static const char *detect(const qp_tokenizer *t)
 {
     const char *jinja = qp_tokenizer_template(t), *name = jinja ? by_marks(jinja) : by_tokens(t);
@@ -71,6 +95,10 @@ static const char *detect(const qp_tokenizer *t)
                 "none");
         return "none";
     }
+    if (jinja && !is_known(jinja))
+        qp_warn(
+            "the tokenizer's chat template is taken as %s, which it may not equal in every word",
+            name);
     return name;
 }
 

@@ -1,5 +1,5 @@
-/* Messages to ids and a target mask, by a named template compiled in; no template engine. Special-token text inside
-   content is plain text, always. */
+/* Messages to ids and a target mask, by a named template compiled in; no template engine.
+   Special-token text inside content is plain text, always. */
 #ifndef QP_DATA_CHAT_H
 #define QP_DATA_CHAT_H
 #include "data/tokenizer.h"
@@ -11,20 +11,24 @@ typedef struct {
 } qp_message;
 
 typedef struct qp_chat qp_chat; /* a template row; static */
-/* name: llama3, llama3.1-hf, llama3.2-hf, chatml, smollm2, none; auto: from the tokenizer's own template or special tokens
+/* name: llama3, llama3.1-hf, llama3.2-hf, chatml, smollm2, none; auto: from the tokenizer's own
+   template or special tokens
    ("none" when it has neither). */
-qp_status qp_chat_find(const qp_chat **chat, const char *name, const qp_tokenizer *t, qp_err *err) QP_MUST_CHECK;
+qp_status qp_chat_find(const qp_chat **chat, const char *name, const qp_tokenizer *t,
+                       qp_err *err) QP_MUST_CHECK;
 const char *qp_chat_name(const qp_chat *chat);
 
 typedef struct {
-    const char *date;    /* for templates that show one: "26 Jul 2024" */
-    bool generation;     /* append the assistant header */
+    const char *date;                  /* for templates that show one: "26 Jul 2024" */
+    bool generation;                   /* append the assistant header */
     const char *const *roles_to_train; /* NULL: assistant */
     int n_roles;
-    bool train_on_eos;   /* the turn's end token is a target */
+    bool train_on_eos; /* the turn's end token is a target */
 } qp_chat_options;
 
-/* Appends ids and, per id, 1 where the token is learned. mask may be NULL. Wrong role order: QP_BADFILE. */
-qp_status qp_chat_render(const qp_chat *chat, const qp_tokenizer *t, const qp_message *messages, int64_t n,
-                         const qp_chat_options *o, qp_ids *ids, qp_buf *mask, qp_err *err) QP_MUST_CHECK;
+/* Appends ids and, per id, 1 where the token is learned. mask may be NULL. Wrong role order:
+ * QP_BADFILE. */
+qp_status qp_chat_render(const qp_chat *chat, const qp_tokenizer *t, const qp_message *messages,
+                         int64_t n, const qp_chat_options *o, qp_ids *ids, qp_buf *mask,
+                         qp_err *err) QP_MUST_CHECK;
 #endif

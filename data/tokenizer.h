@@ -19,11 +19,13 @@ enum {
     QP_TOK_SPECIAL = 2
 }; /* BOS in front if the tokenizer has one; special-token text counts as such */
 
-/* path: "bytes", a tokenizer.json, a folder with one, or a .gguf. Read-only and thread-safe after
- * opening. */
+/* path: "bytes", a tokenizer.json, tokenizer.model, a folder with one, or a .gguf. Read-only and
+ * thread-safe after opening. */
 qp_status qp_tokenizer_open(qp_tokenizer **t, const char *path, qp_err *err) QP_MUST_CHECK;
 void qp_tokenizer_free(qp_tokenizer *t);
-/* Appends ids. The text may hold NUL bytes and invalid UTF-8. */
+/* Appends ids. The text may hold NUL bytes and invalid UTF-8: a byte that is no UTF-8 is a word of
+   its own and cuts the text in two there. Tokens added for words (not special ones) count always.
+   At most 2 GB at once. */
 qp_status qp_tokenizer_encode(const qp_tokenizer *t, const char *text, size_t len, unsigned flags,
                               qp_ids *out, qp_err *err) QP_MUST_CHECK;
 /* The same with, per id, the byte offset in the text where it begins (n offsets appended; may be

@@ -65,7 +65,8 @@ bool qp_vocab_add(qp_vocab *v, int32_t id, const char *s, size_t len, bool searc
     if (id < v->n && v->token[id].flags) return false;
     if (searchable && qp_vocab_find(v, s, len, qp_hash_bytes(s, len)) >= 0) return false;
     reserve(v, id);
-    v->token[id] = (qp_token){ (uint32_t)v->bytes.len, (uint32_t)len, QP_TOKEN_PRESENT };
+    uint8_t flags = searchable ? QP_TOKEN_PRESENT | QP_TOKEN_BYTES : QP_TOKEN_PRESENT;
+    v->token[id] = (qp_token){ (uint32_t)v->bytes.len, (uint32_t)len, flags };
     qp_buf_add(&v->bytes, s, len);
     QP_ASSERT(v->bytes.len <= UINT32_MAX, "a vocabulary of more than 4 GB");
     if (searchable) {

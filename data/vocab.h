@@ -14,7 +14,8 @@ typedef struct {
     uint32_t at, len;
     uint8_t flags; /* QP_TOKEN_* */
 } qp_token;
-enum { QP_TOKEN_PRESENT = 1, QP_TOKEN_SPECIAL = 2 };
+/* BYTES: made of bytes, and found by them; else known by id only. */
+enum { QP_TOKEN_PRESENT = 1, QP_TOKEN_SPECIAL = 2, QP_TOKEN_BYTES = 4 };
 
 typedef struct {
     qp_buf bytes; /* of all tokens */

@@ -1,7 +1,7 @@
 #include "tests/data/golden.h"
 #include "base/zio.h"
 #include "data/bytelevel.h"
-#include <check.h>
+#include "tests/base/files.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -45,15 +45,22 @@ bool golden_same_ids(const qp_ids *ids, const qp_value *want)
     return true;
 }
 
-const char *scratch_file(const char *name, const char *text, size_t len)
+static char *dir;
+
+void scratch_open(void) { dir = test_dir(); }
+void scratch_close(void) { test_remove_dir(dir); }
+
+const char *scratch_path(const char *name)
 {
     static char path[1000];
-    const char *tmp = getenv("TMPDIR");
+    snprintf(path, sizeof path, "%s/%s", dir, name);
+    return path;
+}
+
+const char *scratch_file(const char *name, const char *text, size_t len)
+{
     qp_err err = { 0 };
-    snprintf(path, sizeof path, "%s/quipu-test-XXXXXX", tmp ? tmp : "/tmp");
-    ck_assert_ptr_nonnull(mkdtemp(path));
-    strncat(path, "/", sizeof path - strlen(path) - 1);
-    strncat(path, name, sizeof path - strlen(path) - 1);
+    const char *path = scratch_path(name);
     ck_assert_msg(!qp_file_write(path, text, len, &err), "%s", err.msg);
     return path;
 }

@@ -13,8 +13,11 @@ int64_t golden_rows(const char *path, void (*fn)(void *arg, const qp_value *row,
                     void *arg);
 bool golden_same_ids(const qp_ids *ids, const qp_value *want);
 
-/* Writes the text to a file of its own in a fresh folder; returns the file's path (static buffer).
- */
+/* A folder for the test: a checked fixture makes and removes it. */
+void scratch_open(void);
+void scratch_close(void);
+const char *scratch_path(const char *name); /* static buffer */
+/* Writes the text to that file in the folder; returns its path. */
 const char *scratch_file(const char *name, const char *text, size_t len);
 /* A byte-level tokenizer: all 256 bytes (id = place in the printable alphabet), then `merges` ("a
    b" strings, comma between, each in quotes), with what further members of the file's object and of

@@ -154,6 +154,7 @@ Suite *suite_chat(void)
 {
     Suite *s = suite_create("chat");
     TCase *t = tcase_create("chat");
+    tcase_add_checked_fixture(t, scratch_open, scratch_close);
     tcase_add_test(t, llama3_conversations_are_the_golden_ones);
     tcase_add_test(t, chatml_conversations_are_the_golden_ones);
     tcase_add_test(t, special_text_in_content_stays_plain);
