@@ -1,6 +1,7 @@
 #include "base/log.h"
 #include "model/config.h"
 #include "model/weights.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -80,6 +81,9 @@ static qp_status apply_rope_freqs(qp_model *m, qp_err *err)
     for (int64_t i = 0; i < m->rope.pairs; i++) {
         float divisor;
         memcpy(&divisor, (const char *)t->data + (size_t)i * sizeof divisor, sizeof divisor);
+        if (!(divisor > 0) || isinf(divisor))
+            return qp_fail(err, QP_BADFILE, "%s: rope_freqs.weight[%lld] is %g: must be positive",
+                           m->source.gguf.path, (long long)i, (double)divisor);
         m->rope.inv_freq[i] /= divisor;
         plain &= divisor == 1;
     }

@@ -244,6 +244,43 @@ START_TEST(smollm2_from_its_gguf_has_the_golden_hash)
 }
 END_TEST
 
+/* A copy of the golden GGUF whose first rotary divisor, 1, is another. */
+static void patch_divisor(const char *path, float divisor)
+{
+    qp_gguf g = { 0 };
+    qp_buf bytes = { 0 };
+    const char *golden = shared_path("gguf/tiny-llama31.gguf");
+    ck_assert_msg(!qp_file_read(golden, &bytes, &err), "%s", err.msg);
+    ck_assert_msg(!qp_gguf_open(&g, golden, &err), "%s", err.msg);
+    const qp_file_tensor *t = qp_gguf_tensor(&g, "rope_freqs.weight");
+    memcpy(bytes.data + ((const uint8_t *)t->data - g.map.data), &divisor, sizeof divisor);
+    ck_assert_msg(!qp_file_write(path, bytes.data, bytes.len, &err), "%s", err.msg);
+    qp_gguf_release(&g);
+    qp_buf_release(&bytes);
+}
+
+START_TEST(rotary_divisors_are_obeyed_as_they_are)
+{
+    const float bad[] = { 0, -1, NAN, INFINITY };
+    qp_model *m;
+    qp_model_options o = { QP_F32, QP_F32, false, 0 };
+    if (!shared_path("gguf/tiny-llama31.gguf")) return;
+    char *path = qp_path_join(dir, "patched.gguf");
+    patch_divisor(path, 3);
+    ck_assert_msg(!qp_model_open(&m, path, &o, &err), "%s", err.msg);
+    ck_assert(!qp_model_config(m)->rope_scaled);
+    ck_assert_double_eq_tol(m->rope.inv_freq[0], 1.0 / 3, 1e-12);
+    ck_assert_double_eq_tol(m->rope.inv_freq[7] * 8, pow(500000, -14.0 / 16), 1e-12);
+    qp_model_free(m);
+    for (int i = 0; i < 4; i++) {
+        patch_divisor(path, bad[i]);
+        ck_assert_int_eq(qp_model_open(&m, path, &o, &err), QP_BADFILE);
+        ck_assert_ptr_nonnull(strstr(err.msg, "patched.gguf: rope_freqs.weight[0]"));
+    }
+    free(path);
+}
+END_TEST
+
 START_TEST(the_broken_golden_models_are_refused)
 {
     static const struct {
@@ -287,6 +324,7 @@ Suite *suite_weights(void)
     tcase_add_test(t, leftovers_that_say_nothing_are_passed_over);
     tcase_add_test(t, a_missing_model_is_a_usage_error);
     tcase_add_test(t, smollm2_from_its_gguf_has_the_golden_hash);
+    tcase_add_test(t, rotary_divisors_are_obeyed_as_they_are);
     tcase_add_test(t, the_broken_golden_models_are_refused);
     suite_add_tcase(s, t);
     return s;
