@@ -77,6 +77,7 @@ qp_status qp_map_open(qp_map *m, const char *path, qp_err *err)
             rc = qp_fail(err, QP_IO, "%s: cannot map: %s", path, strerror(errno));
         else
             *m = (qp_map){ p, len };
+        if (!rc) QP_HIDE(m->data + len, tail(len));
     }
     close(fd);
     return rc;
