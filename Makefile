@@ -24,10 +24,12 @@ LIBS     := -L$(BLASDIR) -Wl,-rpath,$(BLASDIR) -lopenblas -ldnnl $(shell pkg-con
 TESTLIBS := $(shell pkg-config --libs check 2>/dev/null)
 
 # Kernels: each loop file once per storage type and instruction set; the rest of autograd/cpu once.
-CPU_ONCE  = attention_work dispatch gemm_blas gemm_dnnl weight quant
-ONCE      = $(CPU_ONCE:%=autograd/cpu/%.c)
-LOOPS     = $(filter-out $(ONCE),$(wildcard autograd/cpu/*.c))
 ARCH     := $(shell uname -m)
+CPU_X86   = gemm_bf16
+CPU_ONCE  = attention_work dispatch gemm_blas gemm_check gemm_dnnl quant weight \
+            $(if $(filter x86_64,$(ARCH)),$(CPU_X86))
+ONCE      = $(CPU_ONCE:%=autograd/cpu/%.c)
+LOOPS     = $(filter-out $(ONCE) $(CPU_X86:%=autograd/cpu/%.c),$(wildcard autograd/cpu/*.c))
 ISAS      = base $(if $(ASAN),,$(if $(filter x86_64,$(ARCH)),v3 v4))
 BUILDS    = f64-base $(foreach i,$(ISAS),f32-$i bf16-$i)
 FLAGS_v3  = -march=x86-64-v3
@@ -67,7 +69,7 @@ $(B)/$(1)/%.o: %.c
 	    -DQP_T_$(shell echo $(firstword $(subst -, ,$(1))) | tr a-z A-Z) -MMD -c $$< -o $$@
 endef
 $(foreach b,$(BUILDS),$(eval $(call kernel_rule,$(b))))
-$(B)/autograd/cpu/dispatch.o: CFLAGS += $(ISAS:%=-DQP_HAVE_%)
+$(B)/autograd/cpu/dispatch.o: CFLAGS += $(ISAS:%=-DQP_HAVE_%) $(if $(filter x86_64,$(ARCH)),$(CPU_X86:%=-DQP_HAVE_%))
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 export OMP_WAIT_POLICY = passive

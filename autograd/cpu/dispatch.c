@@ -5,6 +5,7 @@
 #include <omp.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -13,17 +14,22 @@ typedef struct {
     const char *isa, *backend;
     bool (*usable)(void);
     const qp_kernels *f32, *bf16;
+    const qp_product *loop; /* f32 */
 } build;
 
 static bool always(void) { return true; }
 
-#define TABLES(isa) extern const qp_kernels qp_kernels_f32_##isa, qp_kernels_bf16_##isa;
+#define TABLES(isa)                                                                                \
+    extern const qp_kernels qp_kernels_f32_##isa, qp_kernels_bf16_##isa;                           \
+    extern const qp_product qp_loop_f32_##isa;
 #define BUILD(isa, usable)                                                                         \
     {                                                                                              \
-#        isa, "cpu-" #        isa, usable, &qp_kernels_f32_##isa, &qp_kernels_bf16_##isa           \
+#        isa, "cpu-" #        isa, usable, &qp_kernels_f32_##isa, &qp_kernels_bf16_##isa,          \
+            &qp_loop_f32_##isa                                                                     \
     }
 
 extern const qp_kernels qp_kernels_f64_base;
+extern const qp_product qp_loop_f64_base;
 TABLES(base)
 #ifdef QP_HAVE_v3
 TABLES(v3)
@@ -61,40 +67,111 @@ const char *qp_cpu_build(int i)
     return NULL;
 }
 
-/* QP_ISA names the build; one that the CPU lacks is a usage error, since it would die of SIGILL. */
-static const build *choose(void)
+/* QP_ISA names the build, for tests; one that the CPU lacks would die of SIGILL. */
+static const build *best(void)
 {
     const char *wanted = getenv("QP_ISA");
     for (size_t i = 0; i < sizeof builds / sizeof *builds; i++)
         if (builds[i].usable() && (!wanted || strcmp(wanted, builds[i].isa) == 0))
             return &builds[i];
-    qp_fatal(QP_USAGE, __FILE__, __LINE__, "QP_ISA=%s: this program or CPU has no such build",
+    qp_fatal(QP_USAGE, __FILE__, __LINE__, "QP_ISA=%s: this program or this CPU has no such build",
              wanted);
 }
 
-const qp_backend *qp_cpu_backend(void)
+/* Chosen once, on first use: a compute type's product costs its self-test only where it is used. */
+typedef struct {
+    const qp_product *product;
+    char origin[200];
+} choice;
+
+static bool begins(const char *name, const char *with)
 {
-    static qp_backend chosen;
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    (void)once;
-    const build *b = choose();
-    chosen = (qp_backend){ b->backend, { &qp_kernels_f64_base, b->f32, b->bf16 } };
-    return &chosen;
+    return with && strncmp(name, with, strlen(with)) == 0;
+}
+
+/* The first of the candidates (NULL: not on this CPU) that passes its self-test. QP_PRODUCT puts
+   those whose name begins so in front, for tests and measurements. */
+static choice first_sound(int n, const qp_product *const *candidate)
+{
+    const char *wanted = getenv("QP_PRODUCT");
+    char refused[160] = "";
+    choice c = { NULL, "" };
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < n && !c.product; i++) {
+            const qp_product *p = candidate[i];
+            if (!p || begins(p->name, wanted) == pass) continue;
+            const char *fault = qp_product_fault(p);
+            if (!fault) c.product = p;
+            if (fault && !*refused)
+                snprintf(refused, sizeof refused, "; not %s: %s", p->name, fault);
+        }
+    if (!c.product) qp_fatal(QP_FAIL, __FILE__, __LINE__, "no matrix product is right%s", refused);
+    snprintf(c.origin, sizeof c.origin, "%s%s", c.product->name, refused);
+    return c;
+}
+#define FIRST_SOUND(...)                                                                           \
+    first_sound(sizeof((const qp_product *[]){ __VA_ARGS__ }) / sizeof(const qp_product *),        \
+                (const qp_product *[]){ __VA_ARGS__ })
+
+static choice chosen[QP_NCOMPUTE];
+
+static void choose_f64(void) { chosen[QP_F64] = FIRST_SOUND(qp_blas_f64(), &qp_loop_f64_base); }
+
+/* The loop is as fast as OpenBLAS's best kernels and never pads a row; without vector instructions
+ * it is not. */
+static void choose_f32(void)
+{
+    const build *b = best();
+    bool plain = b->usable == always;
+    chosen[QP_F32] =
+        plain ? FIRST_SOUND(qp_blas_f32(), b->loop) : FIRST_SOUND(b->loop, qp_blas_f32());
+}
+
+/* Without bf16 instructions panels are widened for the f32 product. */
+static void choose_bf16(void)
+{
+    const qp_product *f32 = qp_product_for(QP_F32),
+                     *amx = qp_dnnl_has_amx() ? qp_dnnl_bf16(false) : NULL;
+#ifdef QP_HAVE_gemm_bf16
+    const qp_product *own = qp_avx512_bf16();
+#else
+    const qp_product *own = NULL;
+#endif
+    chosen[QP_BF16] =
+        FIRST_SOUND(amx, amx ? qp_dnnl_bf16(true) : NULL, own, qp_dnnl_bf16(false), f32);
 }
 
 const qp_product *qp_product_for(qp_storage compute)
 {
-    const qp_product *p = compute == QP_BF16 ? qp_dnnl_bf16() : NULL;
-    return p ? p : compute == QP_F64 ? qp_blas_f64() : qp_blas_f32();
+    static pthread_once_t once[QP_NCOMPUTE] = { PTHREAD_ONCE_INIT, PTHREAD_ONCE_INIT,
+                                                PTHREAD_ONCE_INIT };
+    static void (*const choose[])(void) = { choose_f64, choose_f32, choose_bf16 };
+    pthread_once(&once[compute], choose[compute]);
+    return chosen[compute].product;
+}
+
+static qp_backend backend;
+
+static void choose_backend(void)
+{
+    const build *b = best();
+    backend = (qp_backend){ b->backend, { &qp_kernels_f64_base, b->f32, b->bf16 } };
+}
+
+const qp_backend *qp_cpu_backend(void)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, choose_backend);
+    return &backend;
 }
 
 size_t qp_matmul_work(void) { return (size_t)omp_get_max_threads() * QP_PRODUCT_BYTES; }
 
 const char *qp_kernel_origin(const qp_backend *be, const char *name, qp_storage compute)
 {
-    if (strncmp(name, "matmul", 6) == 0 && strcmp(be->name, "null") != 0)
-        return qp_product_for(compute)->name;
-    return be->name;
+    bool product = strncmp(name, "matmul", 6) == 0 && be != qp_null_backend();
+    if (product) qp_product_for(compute);
+    return product ? chosen[compute].origin : be->name;
 }
 
 void qp_cpu_prepare(int argc, char **argv) { (void)argc, (void)argv; }

@@ -36,30 +36,39 @@ static int64_t even(int64_t n, int64_t most, int64_t unit)
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* rows x cols from (r, c) of t: in place, else as a panel of type `to` in buf. */
-static const void *part(const qp_tensor *t, qp_storage to, int64_t r, int64_t rows, int64_t c,
+/* A wider product must see what the compute type holds, or bits would tell which product served. */
+static void round_to_t(void *panel, int64_t n)
+{
+    R *v = panel;
+    for (int64_t i = 0; i < n; i++) v[i] = LD(ST(v[i]));
+}
+
+/* rows x cols from (r, c) of t, as the product wants it: in place, or as a panel in buf. */
+static const void *part(const qp_product *p, const qp_tensor *t, int64_t r, int64_t rows, int64_t c,
                         int64_t cols, bool copy, void *buf, int64_t *ld)
 {
-    const char *direct = copy ? NULL : qp_weight_direct(t, to, r);
+    bool gaps = qp_cols(t) != cols, same = p->in == QP_T;
+    const char *direct = copy || !same || (p->dense && gaps) ? NULL : qp_weight_direct(t, QP_T, r);
     *ld = direct ? qp_cols(t) : cols;
-    if (direct) return direct + qp_storage_bytes(to, c);
-    qp_weight_panel(buf, to, cols, t, r, rows, c, cols);
+    if (direct) return direct + qp_storage_bytes(p->in, c);
+    qp_weight_panel(buf, p->in, cols, t, r, rows, c, cols);
+    if (!same && t->storage != QP_T) round_to_t(buf, rows * cols);
     return buf;
 }
 
-/* Rows i .. i+rows-1 of A at depth k .. k+depth-1, with `pad` zero rows below. */
+/* Rows i .. i+rows-1 of A at depth k .. k+depth-1, with zero rows below up to t->rows. */
 static void tile_of_a(const job *j, qp_tile *t, int64_t i, int64_t rows, int64_t k, void *buf)
 {
     int64_t pad = t->rows - rows;
     t->ta = j->ta;
     if (j->ta) {
-        t->a = part(j->a, j->p->in, k, t->depth, i, rows, false, buf, &t->lda);
-    } else {
-        t->a = part(j->a, j->p->in, i, rows, k, t->depth, pad > 0, buf, &t->lda);
-        if (pad > 0)
-            memset((char *)buf + qp_storage_bytes(j->p->in, rows * t->depth), 0,
-                   qp_storage_bytes(j->p->in, pad * t->depth));
+        t->a = part(j->p, j->a, k, t->depth, i, rows, false, buf, &t->lda);
+        return;
     }
+    t->a = part(j->p, j->a, i, rows, k, t->depth, pad > 0, buf, &t->lda);
+    if (pad > 0)
+        memset((char *)buf + qp_storage_bytes(j->p->in, rows * t->depth), 0,
+               qp_storage_bytes(j->p->in, pad * t->depth));
 }
 
 /* C = beta*C + alpha*sums for rows x cols, rounded once. */
@@ -82,7 +91,7 @@ static void store(const job *j, const R *sums, int64_t ld, int64_t i0, int64_t r
 /* The rows of the next tile when A's tile must fit the work area. */
 static int64_t next_rows(const job *j, int64_t left, int64_t cols, int64_t depth)
 {
-    bool copied = j->p->in != QP_T;
+    bool copied = j->p->in != QP_T || j->p->dense;
     if (copied) left = least(left, QP_COPIED_ROWS);
     return j->ta ? left
                  : j->p->tile_rows(left, cols, depth); /* A^T's columns are no rows of ours */
@@ -94,18 +103,18 @@ static void task(const job *j, int64_t i0, int64_t c0, char *work)
     R *sums = (R *)(buf_b + QP_B_BYTES);
     int64_t rows = least(j->rows - i0, j->block_rows), cols = least(j->cols - c0, j->block_cols);
     int64_t shallow = j->depth - (j->depth - 1) / j->step * j->step; /* the last step's depth */
-    qp_tile t = { .cols = cols, .tb = j->tb };
+    qp_tile t = { .cols = cols, .tb = j->tb, .work = (char *)sums + QP_C_BYTES };
     for (int64_t k = 0; k < j->depth; k += j->step) {
         t.depth = least(j->depth - k, j->step);
         t.add = k > 0;
         if (j->tb)
-            t.b = part(j->b, j->p->in, j->b0 + c0, cols, k, t.depth, false, buf_b, &t.ldb);
+            t.b = part(j->p, j->b, j->b0 + c0, cols, k, t.depth, false, buf_b, &t.ldb);
         else
-            t.b = part(j->b, j->p->in, j->b0 + k, t.depth, c0, cols, false, buf_b, &t.ldb);
+            t.b = part(j->p, j->b, j->b0 + k, t.depth, c0, cols, false, buf_b, &t.ldb);
         for (int64_t i = 0, take; i < rows; i += take) {
             t.rows = next_rows(j, rows - i, cols, shallow);
             take = least(t.rows, rows - i);
-            bool in_place = j->in_place && take == t.rows;
+            bool in_place = j->in_place && take == t.rows && !j->p->dense;
             tile_of_a(j, &t, i0 + i, take, k, buf_a);
             t.c = in_place ? (R *)j->c + (i0 + i) * j->cols + c0 : sums + i * cols;
             t.ldc = in_place ? j->cols : cols;

@@ -51,14 +51,28 @@ static pthread_once_t once = PTHREAD_ONCE_INIT;
 
 const qp_product *qp_blas_f64(void)
 {
-    static const qp_product p = { name, QP_F64, QP_F64, 192, 512, 512, tile_rows, multiply_f64 };
+    static const qp_product p = { .name = name,
+                                  .in = QP_F64,
+                                  .out = QP_F64,
+                                  .rows = 192,
+                                  .cols = 512,
+                                  .depth = 512,
+                                  .tile_rows = tile_rows,
+                                  .multiply = multiply_f64 };
     pthread_once(&once, init);
     return &p;
 }
 
 const qp_product *qp_blas_f32(void)
 {
-    static const qp_product p = { name, QP_F32, QP_F32, 576, 512, 1024, tile_rows, multiply_f32 };
+    static const qp_product p = { .name = name,
+                                  .in = QP_F32,
+                                  .out = QP_F32,
+                                  .rows = 576,
+                                  .cols = 512,
+                                  .depth = 1024,
+                                  .tile_rows = tile_rows,
+                                  .multiply = multiply_f32 };
     pthread_once(&once, init);
     return &p;
 }

@@ -210,22 +210,38 @@ static int64_t tile_rows(int64_t left, int64_t cols, int64_t depth)
 {
     (void)cols, (void)depth;
     static const int64_t size[] = { 192, 96, 48, 24, 12, 6, 3, 2, 1 };
-    if (left >= 48) {
-        int i = 0;
+    int i = left >= 48 ? 0 : 8;
+    if (left >= 48)
         while (size[i] > left) i++;
-        return size[i];
-    }
-    int i = 8;
-    while (size[i] < left) i--;
+    else
+        while (size[i] < left) i--;
     return size[i];
 }
 
-const qp_product *qp_dnnl_bf16(void)
+static int64_t constant_rows(int64_t left, int64_t cols, int64_t depth)
 {
-    static const qp_product p = {
-        "onednn avx512_bf16", QP_BF16, QP_F32, 384, 256, 4096, tile_rows, multiply
+    (void)left, (void)cols, (void)depth;
+    return QP_TILE_ROWS;
+}
+
+static bool has(dnnl_cpu_isa_t isa) { return (dnnl_get_effective_cpu_isa() & isa) == isa; }
+
+bool qp_dnnl_has_amx(void) { return has(dnnl_cpu_isa_avx512_core_amx); }
+
+/* Its fast product takes dense matrices only; any stride falls to one of 60 % of its speed. */
+#define PRODUCT(title, choice)                                                                     \
+    {                                                                                              \
+        .name = title, .in = QP_BF16, .out = QP_F32, .rows = 384, .cols = 256, .depth = 2048,      \
+        .dense = true, .tile_rows = choice, .multiply = multiply                                   \
+    }
+
+const qp_product *qp_dnnl_bf16(bool constant)
+{
+    static const qp_product p[2][2] = {
+        { PRODUCT("onednn avx512_bf16", tile_rows),
+          PRODUCT("onednn avx512_bf16, constant rows", constant_rows) },
+        { PRODUCT("onednn amx_bf16", tile_rows),
+          PRODUCT("onednn amx_bf16, constant rows", constant_rows) }
     };
-    bool fast = (dnnl_get_effective_cpu_isa() & dnnl_cpu_isa_avx512_core_bf16) ==
-                dnnl_cpu_isa_avx512_core_bf16;
-    return fast ? &p : NULL;
+    return has(dnnl_cpu_isa_avx512_core_bf16) ? &p[qp_dnnl_has_amx()][constant] : NULL;
 }

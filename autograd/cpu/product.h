@@ -6,16 +6,6 @@
 #include "base/dtype.h"
 #include <stdbool.h>
 
-/* C (rows, cols) = A (rows, depth) B (depth, cols), added to C if `add`; row-major, ld elements
-   from row to row. ta: A is stored (depth, rows); tb: B is stored (cols, depth). */
-typedef struct {
-    int64_t rows, cols, depth;
-    const void *a, *b;
-    void *c;
-    int64_t lda, ldb, ldc;
-    bool ta, tb, add;
-} qp_tile;
-
 /* QP_TILE_ROWS is a multiple of every row count that tile_rows returns, save padded ones and
    QP_COPIED_ROWS is one of its multiples: the most rows of A that are unpacked at once. Then a
    thread's share of the work area: a tile of A, a panel of B, a block of C with room for padding.
@@ -26,24 +16,44 @@ enum {
     QP_A_BYTES = QP_COPIED_ROWS * 4096,
     QP_B_BYTES = 512 * 4096,
     QP_C_BYTES = (576 + QP_TILE_ROWS) * 512 * 4,
-    QP_PRODUCT_BYTES = QP_A_BYTES + QP_B_BYTES + QP_C_BYTES,
+    QP_PACK_BYTES = (512 + 192 + 16) * 1024, /* the product's own */
+    QP_PRODUCT_BYTES = QP_A_BYTES + QP_B_BYTES + QP_C_BYTES + QP_PACK_BYTES,
 };
+
+/* C (rows, cols) = A (rows, depth) B (depth, cols), added to C if `add`; row-major, ld elements
+   from row to row. ta: A is stored (depth, rows); tb: B is stored (cols, depth). */
+typedef struct {
+    int64_t rows, cols, depth;
+    const void *a, *b;
+    void *c;
+    int64_t lda, ldb, ldc;
+    bool ta, tb, add;
+    void *work; /* QP_PACK_BYTES of scratch, 64-byte aligned */
+} qp_tile;
 
 typedef struct {
     const char *name;    /* "openblas SkylakeX"; for `quipu env` */
     qp_storage in, out;  /* of A and B, of C */
     int64_t rows;        /* largest C that a task holds; rows a multiple of QP_TILE_ROWS */
     int64_t cols, depth; /* largest panel of B */
+    bool dense;          /* wants A, B and C without gaps between rows */
     /* Rows of the next tile when `left` remain; more than left: the tile is padded with zero rows.
        Row counts that it returns for one shape of B give a row the same bits. */
     int64_t (*tile_rows)(int64_t left, int64_t cols, int64_t depth);
     void (*multiply)(const qp_tile *t);
 } qp_product;
 
-/* NULL where the library or this CPU cannot. Call before the first product; needs no thread. */
+/* NULL where this CPU cannot. Each must be asked for from one thread first. */
 const qp_product *qp_blas_f64(void);
 const qp_product *qp_blas_f32(void);
-const qp_product *qp_dnnl_bf16(void);
+const qp_product *qp_avx512_bf16(void);
+/* With constant_rows every tile has QP_TILE_ROWS rows: AMX's product needs that to keep its
+ * promise. */
+const qp_product *qp_dnnl_bf16(bool constant_rows);
+bool qp_dnnl_has_amx(void);
+
+/* Why p must not be used, by a test of a few milliseconds: NULL if it may. */
+const char *qp_product_fault(const qp_product *p);
 
 /* The product that serves a compute type, chosen and tested on the first call. Its `in` is the
    compute type or a wider one. */

@@ -1,0 +1,137 @@
+/* The start-up self-test of a product: libraries differ by version and CPU, and some have been
+   wrong. A few milliseconds; a product that fails is not used. */
+#include "autograd/cpu/product.h"
+#include "autograd/cpu/quant.h"
+#include "base/err.h"
+#include "base/rng.h"
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+
+enum { ROWS = 130 };
+
+typedef struct {
+    const qp_product *p;
+    int64_t cols, depth;
+    bool tb;
+    char *a, *b, *c, *tile, *turned; /* `turned`: a's rows in reverse order */
+    void *work;
+} trial;
+
+static void put(void *m, qp_storage s, int64_t i, double v)
+{
+    if (s == QP_F64)
+        ((double *)m)[i] = v;
+    else if (s == QP_F32)
+        ((float *)m)[i] = (float)v;
+    else
+        ((uint16_t *)m)[i] = qp_to_bf16((float)v);
+}
+
+static double get(const void *m, qp_storage s, int64_t i)
+{
+    if (s == QP_F64) return ((const double *)m)[i];
+    return s == QP_F32 ? (double)((const float *)m)[i]
+                       : (double)qp_from_bf16(((const uint16_t *)m)[i]);
+}
+
+/* n rows of a into c, in tiles as gemm.c cuts them. */
+static void multiply(const trial *t, const char *a, char *c, int64_t n)
+{
+    size_t in = qp_storage_bytes(t->p->in, t->depth), out = qp_storage_bytes(t->p->out, t->cols);
+    for (int64_t i = 0, rows; i < n; i += rows) {
+        rows = t->p->tile_rows(n - i, t->cols, t->depth);
+        int64_t real = rows < n - i ? rows : n - i;
+        memset(t->tile, 0, (size_t)rows * in);
+        memcpy(t->tile, a + (size_t)i * in, (size_t)real * in);
+        char *sums = t->tile + QP_TILE_ROWS * 2 * in;
+        t->p->multiply(&(qp_tile){ .rows = rows,
+                                   .cols = t->cols,
+                                   .depth = t->depth,
+                                   .a = t->tile,
+                                   .b = t->b,
+                                   .c = sums,
+                                   .lda = t->depth,
+                                   .ldb = t->tb ? t->depth : t->cols,
+                                   .ldc = t->cols,
+                                   .tb = t->tb,
+                                   .work = t->work });
+        memcpy(c + (size_t)i * out, sums, (size_t)real * out);
+    }
+}
+
+/* Any order of sums errs by at most depth * eps * sum |a||b|. */
+static bool values_agree(const trial *t)
+{
+    double eps = t->p->out == QP_F64 ? 0x1p-52 : 0x1p-23;
+    for (int64_t i = 0; i < ROWS; i += 43)
+        for (int64_t j = 0; j < t->cols; j++) {
+            double sum = 0, size = 0;
+            for (int64_t k = 0; k < t->depth; k++) {
+                double v = get(t->a, t->p->in, i * t->depth + k) *
+                           get(t->b, t->p->in, t->tb ? j * t->depth + k : k * t->cols + j);
+                sum += v;
+                size += fabs(v);
+            }
+            double error = fabs(get(t->c, t->p->out, i * t->cols + j) - sum);
+            if (!(error <= (double)t->depth * eps * size)) return false; /* NaN too */
+        }
+    return true;
+}
+
+static bool rows_agree(const trial *t, char *some)
+{
+    static const int64_t counts[] = { 1, 2, 3, 4, 7, 12, 13, 25, 47, 64, 97, ROWS };
+    size_t out = qp_storage_bytes(t->p->out, t->cols);
+    for (size_t s = 0; s < sizeof counts / sizeof *counts; s++) {
+        multiply(t, t->turned, some, counts[s]);
+        for (int64_t i = 0; i < counts[s]; i++)
+            if (memcmp(some + (size_t)i * out, t->c + (size_t)(ROWS - 1 - i) * out, out) != 0)
+                return false;
+    }
+    return true;
+}
+
+static void *room(size_t bytes)
+{
+    void *p = aligned_alloc(64, (bytes + 63) / 64 * 64);
+    QP_ASSERT(p, "out of memory");
+    return p;
+}
+
+static const char *check(trial t)
+{
+    qp_storage in = t.p->in, out = t.p->out;
+    size_t a = qp_storage_bytes(in, ROWS * t.depth), b = qp_storage_bytes(in, t.cols * t.depth);
+    size_t c = qp_storage_bytes(out, ROWS * t.cols), row = a / ROWS;
+    t.a = room(a), t.turned = room(a), t.b = room(b), t.c = room(c), t.work = room(QP_PACK_BYTES);
+    t.tile = room(2 * QP_TILE_ROWS * (row + c / ROWS));
+    char *some = room(c);
+    for (int64_t i = 0; i < ROWS * t.depth; i++)
+        put(t.a, in, i, qp_rng_uniform(1, 0, (uint64_t)i) - 0.5);
+    for (int64_t i = 0; i < t.cols * t.depth; i++)
+        put(t.b, in, i, qp_rng_uniform(2, 0, (uint64_t)i) - 0.5);
+    for (size_t i = 0; i < ROWS; i++) memcpy(t.turned + i * row, t.a + (ROWS - 1 - i) * row, row);
+    multiply(&t, t.a, t.c, ROWS);
+    const char *fault = !values_agree(&t)       ? "wrong values"
+                        : !rows_agree(&t, some) ? "a row's bits depend on its place"
+                                                : NULL;
+    free(t.a), free(t.turned), free(t.b), free(t.c), free(t.work), free(t.tile), free(some);
+    return fault;
+}
+
+const char *qp_product_fault(const qp_product *p)
+{
+    static const struct {
+        int64_t cols, depth;
+        bool tb;
+    } shape[] = { { 40, 70, true }, { 70, 33, false }, { 130, 270, true }, { 270, 130, false } };
+    int threads = omp_get_max_threads();
+    omp_set_num_threads(1);
+    const char *fault = NULL;
+    for (size_t s = 0; s < sizeof shape / sizeof *shape && !fault; s++)
+        fault = check(
+            (trial){ .p = p, .cols = shape[s].cols, .depth = shape[s].depth, .tb = shape[s].tb });
+    omp_set_num_threads(threads);
+    return fault;
+}
