@@ -86,15 +86,6 @@ static void check_against(const qp_ppl *p, const plain *q)
     ck_assert_double_lt(fabs(p->bits_per_byte - p->nll / M_LN2 / 2), 1e-12);
 }
 
-static int32_t ids[N];
-
-static void set_up(void)
-{
-    tiny_open(QP_F32);
-    tiny_ids(ids, N, 5);
-}
-static void tear_down(void) { tiny_close(&tiny); }
-
 START_TEST(hf_without_overlap_is_the_recipe_of_the_page)
 {
     plain p = { 0 }, exact = { 0 };
@@ -202,10 +193,10 @@ static void count_calls(void *arg, int64_t done, int64_t windows, double ppl)
 START_TEST(progress_is_told_after_every_pass)
 {
     calls = 0;
-    measure(&tiny,
-            &(qp_ppl_options){
-                .method = "paper", .context = L, .rows = 1, .progress = count_calls, .arg = ids },
-            ids, N);
+    measure(
+        &(qp_ppl_options){
+            .method = "paper", .context = L, .rows = 1, .progress = count_calls, .arg = ids },
+        ids, N);
     ck_assert_int_eq(calls, 6);
 }
 END_TEST
