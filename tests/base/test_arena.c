@@ -1,4 +1,5 @@
 #include "base/arena.h"
+#include "base/asan.h"
 #include "tests/suites.h"
 #include <signal.h>
 #include <stdint.h>
@@ -169,7 +170,7 @@ START_TEST(a_reservation_beyond_the_address_space_is_refused)
 }
 END_TEST
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef QP_ASAN
 START_TEST(asan_sees_a_use_after_the_scope)
 {
     qp_scope s;

@@ -1,3 +1,4 @@
+#include "base/asan.h"
 #include "base/zio.h"
 #include "tests/suites.h"
 #include <dirent.h>
@@ -253,7 +254,7 @@ START_TEST(paths_join)
 }
 END_TEST
 
-#ifdef __SANITIZE_ADDRESS__
+#ifdef QP_ASAN
 START_TEST(asan_sees_a_read_past_the_end_of_a_map)
 {
     qp_map m;
