@@ -169,9 +169,9 @@ size_t qp_matmul_work(void) { return (size_t)omp_get_max_threads() * QP_PRODUCT_
 
 const char *qp_kernel_origin(const qp_backend *be, const char *name, qp_storage compute)
 {
-    bool product = strncmp(name, "matmul", 6) == 0 && be != qp_null_backend();
-    if (product) qp_product_for(compute);
-    return product ? chosen[compute].origin : be->name;
+    bool cpu = be == &backend, product = strncmp(name, "matmul", 6) == 0;
+    if (cpu && product) return qp_product_for(compute), chosen[compute].origin;
+    return cpu && compute == QP_F64 ? "cpu-base" : be->name;
 }
 
 void qp_cpu_prepare(int argc, char **argv) { (void)argc, (void)argv; }

@@ -1,0 +1,121 @@
+/* The choice of builds and products, and the self-test that guards it. */
+#include "autograd/cpu/dispatch.h"
+#include "autograd/cpu/product.h"
+#include "tests/suites.h"
+#include <stdlib.h>
+#include <string.h>
+
+START_TEST(the_named_build_is_chosen)
+{
+    for (int i = 0; qp_cpu_build(i); i++) ck_assert_str_eq(qp_cpu_build(i), qp_cpu_build(i));
+    setenv("QP_ISA", "base", 1);
+    ck_assert_str_eq(qp_cpu_backend()->name, "cpu-base");
+    ck_assert_ptr_eq(qp_cpu_backend(), qp_cpu_backend());
+}
+END_TEST
+
+START_TEST(without_a_name_the_best_build_is_chosen)
+{
+    char want[20] = "cpu-";
+    unsetenv("QP_ISA");
+    ck_assert_str_eq(qp_cpu_backend()->name, strcat(want, qp_cpu_build(0)));
+}
+END_TEST
+
+START_TEST(an_unknown_build_exits_2)
+{
+    setenv("QP_ISA", "v9", 1);
+    qp_cpu_backend();
+}
+END_TEST
+
+START_TEST(every_kernel_names_its_origin)
+{
+    const qp_backend *be = qp_cpu_backend();
+    for (qp_storage s = QP_F64; s < QP_NCOMPUTE; s++) {
+#define QP_KERNEL(name, args) ck_assert_str_ne(qp_kernel_origin(be, #name, s), "");
+#include "autograd/kernels.def"
+#undef QP_KERNEL
+        const char *loop = s == QP_F64 ? "cpu-base" : be->name;
+        ck_assert_str_eq(qp_kernel_origin(be, "rmsnorm_fwd", s), loop);
+        ck_assert_ptr_ne(strstr(qp_kernel_origin(be, "matmul_nt", s), qp_product_for(s)->name),
+                         NULL);
+    }
+}
+END_TEST
+
+START_TEST(a_named_product_is_preferred)
+{
+    setenv("QP_PRODUCT", "openblas", 1);
+    const char *origin = qp_kernel_origin(qp_cpu_backend(), "matmul_nt", QP_F64);
+    ck_assert_ptr_eq(strstr(origin, "openblas"), origin);
+}
+END_TEST
+
+/* Products that a self-test must refuse, made of the right one. */
+static void one_wrong_value(const qp_tile *t)
+{
+    qp_blas_f64()->multiply(t);
+    ((double *)t->c)[t->cols - 1] *= 1 + 1e-9;
+}
+
+static void not_a_number(const qp_tile *t)
+{
+    qp_blas_f64()->multiply(t);
+    ((double *)t->c)[0] *= 0.0 / (double)(t->rows > 40 ? 0 : 1);
+}
+
+/* Right, but the last bits of every sixth row are another order's. */
+static void place_matters(const qp_tile *t)
+{
+    qp_blas_f64()->multiply(t);
+    for (int64_t i = 5; i < t->rows; i += 6)
+        for (int64_t j = 0; j < t->cols; j++) ((double *)t->c)[i * t->ldc + j] *= 1 + 0x1p-52;
+}
+
+static void count_matters(const qp_tile *t)
+{
+    qp_blas_f64()->multiply(t);
+    for (int64_t j = 0; t->rows == 1 && j < t->cols; j++) ((double *)t->c)[j] *= 1 + 0x1p-52;
+}
+
+static int64_t as_many(int64_t left, int64_t cols, int64_t depth)
+{
+    (void)cols, (void)depth;
+    return left < QP_TILE_ROWS ? left : QP_TILE_ROWS;
+}
+
+START_TEST(the_self_test_refuses_wrong_products)
+{
+    static const struct {
+        void (*multiply)(const qp_tile *);
+        const char *fault;
+    } wrong[] = { { one_wrong_value, "wrong values" },
+                  { not_a_number, "wrong values" },
+                  { place_matters, "a row's bits depend on its place" },
+                  { count_matters, "a row's bits depend on its place" } };
+    ck_assert_ptr_eq(qp_product_fault(qp_blas_f64()), NULL);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        qp_product p = *qp_blas_f64();
+        p.multiply = wrong[i].multiply;
+        p.tile_rows = as_many;
+        const char *fault = qp_product_fault(&p);
+        ck_assert_msg(fault && strcmp(fault, wrong[i].fault) == 0, "%zu: %s", i,
+                      fault ? fault : "passed");
+    }
+}
+END_TEST
+
+Suite *suite_dispatch(void)
+{
+    Suite *s = suite_create("dispatch");
+    TCase *t = tcase_create("all");
+    tcase_add_test(t, the_named_build_is_chosen);
+    tcase_add_test(t, without_a_name_the_best_build_is_chosen);
+    tcase_add_exit_test(t, an_unknown_build_exits_2, 2);
+    tcase_add_test(t, every_kernel_names_its_origin);
+    tcase_add_test(t, a_named_product_is_preferred);
+    tcase_add_test(t, the_self_test_refuses_wrong_products);
+    suite_add_tcase(s, t);
+    return s;
+}
