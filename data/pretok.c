@@ -1,6 +1,7 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
 #include "data/pretok.h"
 #include "base/buf.h"
+#include "data/pretok_known.h"
 #include "data/unicode.h"
 #include <pcre2.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 enum { MAX_STAGES = 8, MATCH_LIMIT = 100 * 1000 * 1000, HEAP_LIMIT_KB = 1 << 20 };
 
 typedef struct {
+    qp_find_fn *known; /* the pattern written out, else */
     pcre2_code *code;
     char *pattern;
     qp_split split;
@@ -69,28 +71,37 @@ static void spell_out(qp_buf *out, const char *s, size_t len)
     }
 }
 
-qp_status qp_pretok_add(qp_pretok *p, const char *pattern, size_t len, qp_split split, qp_err *err)
+static qp_status compile(pcre2_code **re, const char *pattern, size_t len, qp_err *err)
 {
-    if (p->n == MAX_STAGES)
-        return qp_fail(err, QP_BADFILE, "pre_tokenizer: more than %d stages", MAX_STAGES);
     qp_buf spelt = { 0 };
-    spell_out(&spelt, pattern, len);
     int code = 0;
     PCRE2_SIZE at = 0;
+    qp_buf_str(&spelt, "");
+    spell_out(&spelt, pattern, len);
     /* Oniguruma's ^ and $ stand at every line. */
-    pcre2_code *re = pcre2_compile((PCRE2_SPTR)(spelt.data ? spelt.data : ""), spelt.len,
-                                   PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE, &code, &at, NULL);
+    *re = pcre2_compile((PCRE2_SPTR)spelt.data, spelt.len, PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE,
+                        &code, &at, NULL);
     qp_buf_release(&spelt);
-    if (!re) {
+    if (!*re) {
         PCRE2_UCHAR text[200] = "";
         pcre2_get_error_message(code, text, sizeof text);
         return qp_fail(err, QP_BADFILE, "pattern '%.*s': %s", (int)(len < 200 ? len : 200), pattern,
                        (char *)text);
     }
-    pcre2_jit_compile(re, PCRE2_JIT_COMPLETE); /* where it cannot, pcre2_match interprets */
-    char *copy = qp_xcalloc(len + 1, 1);
-    memcpy(copy, pattern, len);
-    p->stage[p->n++] = (stage){ re, copy, split };
+    pcre2_jit_compile(*re, PCRE2_JIT_COMPLETE); /* where it cannot, pcre2_match interprets */
+    return QP_OK;
+}
+
+qp_status qp_pretok_add(qp_pretok *p, const char *pattern, size_t len, qp_split split, qp_err *err)
+{
+    if (p->n == MAX_STAGES)
+        return qp_fail(err, QP_BADFILE, "pre_tokenizer: more than %d stages", MAX_STAGES);
+    stage s = { .known = qp_pretok_known(pattern, len), .split = split };
+    qp_status rc = s.known ? QP_OK : compile(&s.code, pattern, len, err);
+    if (rc) return rc;
+    s.pattern = qp_xcalloc(len + 1, 1);
+    memcpy(s.pattern, pattern, len);
+    p->stage[p->n++] = s;
     return QP_OK;
 }
 
@@ -102,17 +113,31 @@ typedef struct {
     qp_err *err;
 } run;
 
-/* With JIT the default stack of 32 kB is enough for patterns without nesting; what needs more is
- * interpreted. */
-static int match(const run *r, int k, const char *text, size_t len, size_t from)
+/* 1: a match; 0: none; below: PCRE2's error. With JIT the default stack of 32 kB is enough for
+   patterns without nesting; what needs more is interpreted. */
+static int match(const run *r, int k, const char *text, size_t len, size_t from, size_t *start,
+                 size_t *end)
 {
     const stage *s = &r->p->stage[k];
+    if (s->known) return s->known(text, len, from, start, end);
     uint32_t options = PCRE2_NO_UTF_CHECK;
     int n = pcre2_match(s->code, (PCRE2_SPTR)text, len, from, options, r->match[k], r->p->limits);
     if (n == PCRE2_ERROR_JIT_STACKLIMIT)
         n = pcre2_match(s->code, (PCRE2_SPTR)text, len, from, options | PCRE2_NO_JIT, r->match[k],
                         r->p->limits);
-    return n;
+    if (n < 0) return n == PCRE2_ERROR_NOMATCH ? 0 : n;
+    const PCRE2_SIZE *span = pcre2_get_ovector_pointer(r->match[k]);
+    *start = span[0];
+    *end = span[1];
+    return 1;
+}
+
+static qp_status failed(const run *r, int k, size_t len, int code)
+{
+    PCRE2_UCHAR words[200] = "";
+    pcre2_get_error_message(code, words, sizeof words);
+    return qp_fail(r->err, QP_BADFILE, "pre-tokenizer pattern '%s' on a text of %zu bytes: %s",
+                   r->p->stage[k].pattern, len, (char *)words);
 }
 
 static qp_status split_from(run *r, int k, const char *text, size_t len)
@@ -123,19 +148,10 @@ static qp_status split_from(run *r, int k, const char *text, size_t len)
         return QP_OK;
     }
     bool gaps = r->p->stage[k].split == QP_SPLIT_ISOLATE;
-    size_t done = 0, from = 0;
-    while (from < len) {
-        int n = match(r, k, text, len, from);
-        if (n == PCRE2_ERROR_NOMATCH) break;
-        if (n < 0) {
-            PCRE2_UCHAR words[200] = "";
-            pcre2_get_error_message(n, words, sizeof words);
-            return qp_fail(r->err, QP_BADFILE,
-                           "pre-tokenizer pattern '%s' on a text of %zu bytes: %s",
-                           r->p->stage[k].pattern, len, (char *)words);
-        }
-        const PCRE2_SIZE *span = pcre2_get_ovector_pointer(r->match[k]);
-        size_t start = span[0] > done ? span[0] : done, end = span[1];
+    size_t done = 0, from = 0, start, end;
+    int n = 0;
+    while (from < len && (n = match(r, k, text, len, from, &start, &end)) > 0) {
+        if (start < done) start = done; /* \K may put it before what was searched */
         qp_status rc = gaps ? split_from(r, k + 1, text + done, start - done) : QP_OK;
         if (!rc && end > start) rc = split_from(r, k + 1, text + start, end - start);
         if (rc) return rc;
@@ -147,6 +163,7 @@ static qp_status split_from(run *r, int k, const char *text, size_t len)
             from = (size_t)(next - text);
         }
     }
+    if (n < 0) return failed(r, k, len, n);
     return gaps ? split_from(r, k + 1, text + done, len - done) : QP_OK;
 }
 
@@ -156,6 +173,7 @@ qp_status qp_pretok_split(const qp_pretok *p, const char *text, size_t len, qp_p
     run r = { .p = p, .fn = fn, .arg = arg, .err = err };
     qp_status rc = QP_OK;
     for (int i = 0; i < p->n; i++) {
+        if (p->stage[i].known) continue;
         r.match[i] = pcre2_match_data_create(1, NULL);
         if (!r.match[i]) qp_fatal(QP_NOMEM, __FILE__, __LINE__, "no memory for PCRE2");
     }

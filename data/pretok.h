@@ -1,5 +1,6 @@
 /* Splitting a text into pre-tokens, none of which a token crosses: stages of patterns, each applied
-   to what the one before left. Patterns run on PCRE2, with its JIT where there is one. */
+   to what the one before left. The common patterns are written out in C, others run on PCRE2, with
+   its JIT where there is one. */
 #ifndef QP_DATA_PRETOK_H
 #define QP_DATA_PRETOK_H
 #include "base/err.h"
@@ -30,6 +31,9 @@ const char *qp_pretok_pattern(const qp_pretok *p, int stage); /* as given */
     "(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| "                     \
     "?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"                                                               \
     "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
+#define QP_PATTERN_QWEN2                                                                           \
+    "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"     \
+    "\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
 #define QP_PATTERN_DIGIT "\\p{N}"
 #define QP_PATTERN_NUMBER "\\p{N}+"
 #endif

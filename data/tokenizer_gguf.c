@@ -8,10 +8,6 @@
 
 enum { NORMAL = 1, UNKNOWN, CONTROL, USER_DEFINED, UNUSED, BYTE }; /* tokenizer.ggml.token_type */
 
-#define QWEN2                                                                                      \
-    "(?:'[sS]|'[tT]|'[rR][eE]|'[vV][eE]|'[mM]|'[lL][lL]|'[dD])|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|"     \
-    "\\p{N}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"
-
 /* As llama.cpp splits for these names (llama-vocab.cpp). */
 static const struct {
     const char *name;
@@ -25,7 +21,7 @@ static const struct {
     { "starcoder", false, false, { QP_PATTERN_DIGIT, QP_PATTERN_GPT2 } },
     { "gpt-2", false, false, { QP_PATTERN_GPT2 } },
     { "olmo", false, false, { QP_PATTERN_GPT2 } },
-    { "qwen2", false, false, { QWEN2 } },
+    { "qwen2", false, false, { QP_PATTERN_QWEN2 } },
     { "default",
       false,
       false,

@@ -14,13 +14,32 @@ size_t qp_utf8_valid(const char *s, size_t len)
     return (size_t)(p - s);
 }
 
-bool qp_is_space(uint32_t c)
+static const uint32_t changes[] = {
+#include "data/unicode_table.def"
+};
+enum { CHANGES = sizeof changes / sizeof *changes };
+
+#define LETTERS(a, b) [a... b] = QP_LETTER
+static const uint8_t ascii[128] = {
+    LETTERS('A', 'Z'),     LETTERS('a', 'z'), ['0' ... '9'] = QP_NUMBER,
+    [9 ... 13] = QP_SPACE, [' '] = QP_SPACE,
+};
+
+qp_char_class qp_class_of(uint32_t c)
 {
-    return (c >= 9 && c <= 13) || c == ' ' || c == 0x85 || c == 0xA0 || c == 0x1680 ||
-           (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
-           c == 0x205F || c == 0x3000;
+    if (c < 128) return ascii[c];
+    int lo = 0, hi = CHANGES; /* changes[lo] is at or before c, changes[hi] after it */
+    while (hi - lo > 1) {
+        int mid = (lo + hi) / 2;
+        if (changes[mid] >> 2 <= c)
+            lo = mid;
+        else
+            hi = mid;
+    }
+    return changes[lo] & 3;
 }
 
+bool qp_is_space(uint32_t c) { return qp_class_of(c) == QP_SPACE; }
 bool qp_is_py_space(uint32_t c) { return qp_is_space(c) || (c >= 0x1C && c <= 0x1F); }
 
 size_t qp_space_before(const char *s, size_t from, size_t to, bool (*space)(uint32_t))

@@ -1,4 +1,5 @@
-/* Code points of valid UTF-8, and which are white space. */
+/* Code points of valid UTF-8, and what they are. The tables are fixed here (Unicode 16.0), so that
+   a text gives the same tokens whatever libraries a machine has. */
 #ifndef QP_DATA_UNICODE_H
 #define QP_DATA_UNICODE_H
 #include "base/utf8.h"
@@ -21,7 +22,9 @@ static inline uint32_t qp_utf8_next(const char **s)
     return c;
 }
 
-bool qp_is_space(uint32_t c); /* Unicode's property White_Space */
+typedef enum { QP_OTHER_CHAR, QP_LETTER, QP_NUMBER, QP_SPACE } qp_char_class;
+qp_char_class qp_class_of(uint32_t c); /* L*, N*, White_Space or none of them */
+bool qp_is_space(uint32_t c);
 bool qp_is_py_space(
     uint32_t c); /* what Python's str.strip() takes: the same and U+001C .. U+001F */
 

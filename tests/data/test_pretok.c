@@ -28,12 +28,29 @@ static void add(qp_pretok *p, const char *pattern, qp_split split)
     ck_assert_msg(!qp_pretok_add(p, pattern, strlen(pattern), split, &err), "%s", err.msg);
 }
 
+/* A pattern in brackets is none of the known ones: PCRE2 runs it. */
+static void add_pcre(qp_pretok *p, const char *pattern)
+{
+    qp_buf b = { 0 };
+    qp_buf_printf(&b, "(?:%s)", pattern);
+    add(p, b.data, QP_SPLIT_ISOLATE);
+    qp_buf_release(&b);
+}
+
+/* Both ways must give what is wanted. */
 static void check(const char *const *patterns, const char *const (*cases)[2])
 {
-    qp_pretok *p = qp_pretok_new();
-    for (; *patterns; patterns++) add(p, *patterns, QP_SPLIT_ISOLATE);
-    for (; (*cases)[0]; cases++) ck_assert_str_eq(pieces(p, (*cases)[0]), (*cases)[1]);
+    qp_pretok *p = qp_pretok_new(), *pcre = qp_pretok_new();
+    for (; *patterns; patterns++) {
+        add(p, *patterns, QP_SPLIT_ISOLATE);
+        add_pcre(pcre, *patterns);
+    }
+    for (; (*cases)[0]; cases++) {
+        ck_assert_str_eq(pieces(p, (*cases)[0]), (*cases)[1]);
+        ck_assert_str_eq(pieces(pcre, (*cases)[0]), (*cases)[1]);
+    }
     qp_pretok_free(p);
+    qp_pretok_free(pcre);
 }
 
 START_TEST(gpt2_pattern)
@@ -89,6 +106,39 @@ START_TEST(mongolian_vowel_separator_is_no_space)
 }
 END_TEST
 
+/* Every order of up to six of these: each class, the borders of the rules, contractions and their
+   letters. */
+START_TEST(written_out_patterns_equal_the_regular_expressions)
+{
+    static const char *const parts[] = {
+        "a", "S", "1",        "\xc2\xbd", " ", "\xc2\xa0", "\n",           "\r",      "\t",
+        "!", "'", "\xc5\xbf", "ll",       "V", "e",        "\xe4\xb8\x80", "\xcc\x81"
+    };
+    static const char *const patterns[] = { QP_PATTERN_GPT2, QP_PATTERN_LLAMA3, QP_PATTERN_QWEN2,
+                                            QP_PATTERN_DIGIT, QP_PATTERN_NUMBER };
+    enum { PARTS = sizeof parts / sizeof *parts };
+    for (int k = 0; k < 5; k++) {
+        qp_pretok *p = qp_pretok_new(), *pcre = qp_pretok_new();
+        add(p, patterns[k], QP_SPLIT_ISOLATE);
+        add_pcre(pcre, patterns[k]);
+        uint32_t state = 1;
+        for (int i = 0; i < 40000; i++) {
+            char text[64] = "", want[1000];
+            state = state * 1664525 + 1013904223;
+            int n = i < PARTS * PARTS * PARTS ? 3 : 2 + (int)(state >> 28) / 2;
+            for (int j = 0, code = i; j < n; j++, code /= PARTS) {
+                state = state * 1664525 + 1013904223;
+                strcat(text, parts[n == 3 ? code % PARTS : (int)(state >> 16) % PARTS]);
+            }
+            strcpy(want, pieces(pcre, text));
+            ck_assert_str_eq(pieces(p, text), want);
+        }
+        qp_pretok_free(p);
+        qp_pretok_free(pcre);
+    }
+}
+END_TEST
+
 START_TEST(kept_matches_drop_the_rest)
 {
     qp_pretok *p = qp_pretok_new();
@@ -134,6 +184,29 @@ START_TEST(a_bad_pattern_is_refused)
 }
 END_TEST
 
+START_TEST(character_classes)
+{
+    static const struct {
+        uint32_t c;
+        qp_char_class k;
+    } cases[] = {
+        { 0, QP_OTHER_CHAR },     { 'z', QP_LETTER },         { '7', QP_NUMBER },
+        { ' ', QP_SPACE },        { 0x85, QP_SPACE },         { 0xAA, QP_LETTER },
+        { 0xB2, QP_NUMBER },      { 0x2167, QP_NUMBER },      { 0x180E, QP_OTHER_CHAR },
+        { 0x3000, QP_SPACE },     { 0x4E00, QP_LETTER },      { 0x9FFF, QP_LETTER },
+        { 0x301, QP_OTHER_CHAR }, { 0x10D40, QP_NUMBER },     { 0x1F600, QP_OTHER_CHAR },
+        { 0x323AF, QP_LETTER },   { 0x323B0, QP_OTHER_CHAR }, { 0x10FFFF, QP_OTHER_CHAR },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        ck_assert_msg(qp_class_of(cases[i].c) == cases[i].k, "U+%04X", cases[i].c);
+    int64_t count[4] = { 0 };
+    for (uint32_t c = 0; c < 0x110000; c++) count[qp_class_of(c)]++;
+    ck_assert_int_eq(count[QP_LETTER], 141028); /* as Unicode 16.0 has them */
+    ck_assert_int_eq(count[QP_NUMBER], 1911);
+    ck_assert_int_eq(count[QP_SPACE], 25);
+}
+END_TEST
+
 START_TEST(valid_utf8_ends_at_the_first_bad_byte)
 {
     static const struct {
@@ -166,6 +239,8 @@ Suite *suite_pretok(void)
     tcase_add_test(t, llama3_pattern);
     tcase_add_test(t, stages_split_what_the_one_before_left);
     tcase_add_test(t, mongolian_vowel_separator_is_no_space);
+    tcase_add_test(t, written_out_patterns_equal_the_regular_expressions);
+    tcase_add_test(t, character_classes);
     tcase_add_test(t, kept_matches_drop_the_rest);
     tcase_add_test(t, empty_matches_cut_and_end);
     tcase_add_test(t, long_runs_end);
