@@ -32,6 +32,9 @@ ONCE      = $(CPU_ONCE:%=autograd/cpu/%.c)
 LOOPS     = $(filter-out $(ONCE) $(CPU_X86:%=autograd/cpu/%.c),$(wildcard autograd/cpu/*.c))
 ISAS      = base $(if $(ASAN),,$(if $(filter x86_64,$(ARCH)),v3 v4))
 BUILDS    = f64-base $(foreach i,$(ISAS),f32-$i bf16-$i)
+# A row's bits must not depend on where a vector loop ends, and compilers fuse multiply and add differently in
+# its remainder. Products and attention keep the fusing: their loops run over padded tiles.
+FUSED     = attention% gemm%
 FLAGS_v3  = -march=x86-64-v3
 FLAGS_v4  = -march=x86-64-v4 -mprefer-vector-width=512
 
@@ -66,6 +69,7 @@ define kernel_rule
 $(B)/$(1)/%.o: %.c
 	@mkdir -p $$(@D)
 	$$(CC) $$(CFLAGS) $$(FLAGS_$(lastword $(subst -, ,$(1)))) -DQP_ISA=$(lastword $(subst -, ,$(1))) \
+	    $$(if $$(filter $(FUSED),$$(basename $$(notdir $$<))),,-ffp-contract=off) \
 	    -DQP_T_$(shell echo $(firstword $(subst -, ,$(1))) | tr a-z A-Z) -MMD -c $$< -o $$@
 endef
 $(foreach b,$(BUILDS),$(eval $(call kernel_rule,$(b))))

@@ -1,4 +1,5 @@
 #include "autograd/cpu/kernel.h"
+#include "autograd/cpu/lanes.h"
 #include "autograd/cpu/weight.h"
 
 /* The weight, of any storage, is widened once for a block of rows, in tiles that stay in L1. */
@@ -17,9 +18,8 @@ static const R *tile(R *buf, const qp_tensor *w, int64_t j0, int64_t cols)
 
 static R inverse_rms(const T *x, double eps, int64_t d)
 {
-    R sum = 0;
-#pragma omp simd reduction(+ : sum)
-    for (int64_t j = 0; j < d; j++) sum += LD(x[j]) * LD(x[j]);
+    R sum;
+    SUM(R, sum, d, j, LD(x[j]) * LD(x[j]));
     return 1 / SQRT(sum / (R)d + (R)eps);
 }
 
@@ -78,9 +78,8 @@ static void block_backward(T *dx, double beta_x, R *part, const T *dy, const T *
         const R *wt = tile(buf, w, j0, cols);
         for (int64_t i = i0; i < i1; i++) {
             const T *dyi = dy + i * d + j0, *xi = x + i * d + j0;
-            R dot = 0;
-#pragma omp simd reduction(+ : dot)
-            for (int64_t j = 0; j < cols; j++) dot += LD(dyi[j]) * wt[j] * LD(xi[j]);
+            R dot;
+            SUM(R, dot, cols, j, LD(dyi[j]) * wt[j] * LD(xi[j]));
             mean[i - i0] += dot;
         }
     }

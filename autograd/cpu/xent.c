@@ -1,18 +1,5 @@
 #include "autograd/cpu/kernel.h"
-
-/* Lanes by hand: a compiler that honours NaN does not vectorise a plain search for the largest. */
-static R largest(const R *z, R m, int64_t c)
-{
-    enum { LANES = 16 };
-    R lane[LANES];
-    int64_t j = 0;
-    for (int l = 0; l < LANES; l++) lane[l] = m;
-    for (; j + LANES <= c; j += LANES)
-        for (int l = 0; l < LANES; l++) lane[l] = z[j + l] > lane[l] ? z[j + l] : lane[l];
-    for (; j < c; j++) m = z[j] > m ? z[j] : m;
-    for (int l = 0; l < LANES; l++) m = lane[l] > m ? lane[l] : m;
-    return m;
-}
+#include "autograd/cpu/lanes.h"
 
 /* Softmax's denominator over chunks of the vocabulary, one pass each: when a chunk raises the
    largest logit, the sum so far is rescaled (Milakov & Gimelshein 2018, arXiv:1805.02867). A NaN
@@ -25,9 +12,9 @@ void K(xent_chunk)(void *top_, void *sum_, void *hit_, const void *logits_, cons
 #pragma omp parallel for schedule(static) if (n * c > QP_GRAIN)
     for (int64_t i = 0; i < n; i++) {
         const R *z = logits + i * c;
-        R m = largest(z, top[i], c), s = 0;
-#pragma omp simd reduction(+ : s)
-        for (int64_t j = 0; j < c; j++) s += EXP(z[j] - m);
+        R m = top[i], s;
+        LARGEST(R, m, c, z);
+        SUM(R, s, c, j, EXP(z[j] - m));
         sum[i] = sum[i] * EXP(top[i] - m) + s;
         top[i] = m;
         const int64_t t = targets[i] - v0;

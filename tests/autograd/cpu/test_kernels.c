@@ -151,6 +151,66 @@ START_TEST(every_build_agrees_with_f64)
 }
 END_TEST
 
+/* The loops add in the same order and never fuse a product with a sum, so all builds give the same
+   bits; products do not promise that. */
+START_TEST(every_build_has_the_bits_of_the_plain_one)
+{
+    extern const qp_kernels qp_kernels_f64_base, qp_kernels_f32_base, qp_kernels_bf16_base;
+    const qp_backend plain = {
+        "plain", { &qp_kernels_f64_base, &qp_kernels_f32_base, &qp_kernels_bf16_base }
+    };
+    const test_op loops[] = { rmsnorm, swiglu, add, dropout, embedding, rope };
+    qp_storage type;
+    if (!test_build(_i, &type)) return;
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    const qp_backend *build = c.be;
+    for (int o = 0; o < (int)(sizeof loops / sizeof *loops); o++) {
+        qp_tensor *in[INPUTS], *same[INPUTS];
+        inputs(&c, type, in);
+        inputs(&c, type, same);
+        c.be = build;
+        qp_tensor *y = test_run(&c, loops[o], INPUTS, in);
+        c.be = &plain;
+        qp_tensor *z = test_run(&c, loops[o], INPUTS, same);
+        ck_assert_msg(!memcmp(y->data, z->data, qp_value_bytes(y)), "op %d", o);
+        for (int i = 0; i < INPUTS; i++)
+            ck_assert_msg(!in[i]->grad ||
+                              !memcmp(in[i]->grad, same[i]->grad,
+                                      qp_storage_bytes(qp_grad_storage(in[i]), qp_numel(in[i]))),
+                          "op %d, gradient %d", o, i);
+    }
+    qp_ctx_release(&c);
+}
+END_TEST
+
+/* Chunks of the loss on given logits. */
+START_TEST(losses_have_the_bits_of_the_plain_build)
+{
+    extern const qp_kernels qp_kernels_f32_base;
+    enum { CHUNK = COLS };
+    qp_storage type;
+    if (!test_build(_i, &type) || type != QP_F32) return;
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    const float *logits = test_leaf(&c, QP_F32, 2, (int64_t[]){ ROWS, COLS }, 1)->data;
+    float top[2][ROWS], sum[2][ROWS], hit[2][ROWS], d[2][LEN];
+    for (int i = 0; i < 2; i++) {
+        const qp_kernels *k = i ? &qp_kernels_f32_base : c.be->k[QP_F32];
+        for (int r = 0; r < ROWS; r++)
+            top[i][r] = -INFINITY, sum[i][r] = 0, hit[i][r] = 0, rows[r] = r;
+        k->xent_chunk(top[i], sum[i], hit[i], logits, rows, 0, ROWS, CHUNK);
+        k->xent_chunk(top[i], sum[i], hit[i], logits + 1, rows, CHUNK, ROWS - 1, CHUNK);
+        k->xent_grad(d[i], logits, top[0], rows, 0.1, 0, ROWS, CHUNK);
+    }
+    ck_assert_mem_eq(top[0], top[1], sizeof *top);
+    ck_assert_mem_eq(sum[0], sum[1], sizeof *sum);
+    ck_assert_mem_eq(hit[0], hit[1], sizeof *hit);
+    ck_assert_mem_eq(d[0], d[1], sizeof *d);
+    qp_ctx_release(&c);
+}
+END_TEST
+
 /* A norm's weight may have another type than x. */
 START_TEST(norm_reads_weights_of_any_type)
 {
@@ -295,6 +355,8 @@ Suite *suite_kernels(void)
     tcase_add_test(t, sum_of_squares_is_exact_and_independent_of_threads);
     tcase_add_loop_test(t, beta_0_never_reads_and_beta_1_adds, 0, TEST_BUILDS);
     tcase_add_loop_test(t, every_build_agrees_with_f64, 0, TEST_BUILDS);
+    tcase_add_loop_test(t, every_build_has_the_bits_of_the_plain_one, 0, TEST_BUILDS);
+    tcase_add_loop_test(t, losses_have_the_bits_of_the_plain_build, 0, TEST_BUILDS);
     tcase_add_loop_test(t, norm_reads_weights_of_any_type, 0, TEST_BUILDS);
     tcase_add_loop_test(t, row_alone_equals_row_among_many, 0, TEST_BUILDS);
     tcase_add_loop_test(t, adamw_follows_its_definition, 0, TEST_BUILDS);

@@ -1,0 +1,40 @@
+/* Reductions along a row in sixteen lanes: element j goes to lane j mod 16, and the lanes are
+   folded in a tree. The order is the same for every instruction set and compiler and wherever the
+   row lies in memory, so a row's bits are too; and it vectorises without leave to reorder. */
+#ifndef QP_AUTOGRAD_CPU_LANES_H
+#define QP_AUTOGRAD_CPU_LANES_H
+#include <stdint.h>
+
+enum { LANES = 16 };
+
+/* to = sum over j = 0 .. n-1 of term, an expression in j, in `type`. */
+#define SUM(type, to, n, j, term)                                                                  \
+    do {                                                                                           \
+        type lane_[LANES] = { 0 };                                                                 \
+        int64_t base_ = 0;                                                                         \
+        for (; base_ + LANES <= (n); base_ += LANES) {                                             \
+            _Pragma("omp simd") for (int l_ = 0; l_ < LANES; l_++)                                 \
+            {                                                                                      \
+                const int64_t j = base_ + l_;                                                      \
+                lane_[l_] += (term);                                                               \
+            }                                                                                      \
+        }                                                                                          \
+        for (int64_t j = base_; j < (n); j++) lane_[j - base_] += (term);                          \
+        for (int half_ = LANES / 2; half_; half_ /= 2)                                             \
+            for (int l_ = 0; l_ < half_; l_++) lane_[l_] += lane_[l_ + half_];                     \
+        to = lane_[0];                                                                             \
+    } while (0)
+
+/* to = the largest of `to` and x[0 .. n-1]; a NaN never is. */
+#define LARGEST(type, to, n, x)                                                                    \
+    do {                                                                                           \
+        type lane_[LANES];                                                                         \
+        int64_t j_ = 0;                                                                            \
+        for (int l_ = 0; l_ < LANES; l_++) lane_[l_] = to;                                         \
+        for (; j_ + LANES <= (n); j_ += LANES)                                                     \
+            for (int l_ = 0; l_ < LANES; l_++)                                                     \
+                lane_[l_] = (x)[j_ + l_] > lane_[l_] ? (x)[j_ + l_] : lane_[l_];                   \
+        for (; j_ < (n); j_++) lane_[0] = (x)[j_] > lane_[0] ? (x)[j_] : lane_[0];                 \
+        for (int l_ = 0; l_ < LANES; l_++) to = lane_[l_] > to ? lane_[l_] : to;                   \
+    } while (0)
+#endif
