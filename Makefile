@@ -73,6 +73,7 @@ $(B)/$(1)/%.o: %.c
 	    -DQP_T_$(shell echo $(firstword $(subst -, ,$(1))) | tr a-z A-Z) -MMD -c $$< -o $$@
 endef
 $(foreach b,$(BUILDS),$(eval $(call kernel_rule,$(b))))
+$(B)/autograd/cpu/gemm_bf16.o: CFLAGS += $(FLAGS_v4) -mavx512bf16
 $(B)/autograd/cpu/dispatch.o: CFLAGS += $(ISAS:%=-DQP_HAVE_%) $(if $(filter x86_64,$(ARCH)),$(CPU_X86:%=-DQP_HAVE_%))
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 

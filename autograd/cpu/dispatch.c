@@ -132,10 +132,10 @@ static void choose_bf16(void)
 {
     const qp_product *f32 = qp_product_for(QP_F32),
                      *amx = qp_dnnl_has_amx() ? qp_dnnl_bf16(false) : NULL;
-#ifdef QP_HAVE_gemm_bf16
-    const qp_product *own = qp_avx512_bf16();
-#else
     const qp_product *own = NULL;
+#ifdef QP_HAVE_gemm_bf16
+    if (__builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vl"))
+        own = &qp_avx512_bf16;
 #endif
     chosen[QP_BF16] =
         FIRST_SOUND(amx, amx ? qp_dnnl_bf16(true) : NULL, own, qp_dnnl_bf16(false), f32);

@@ -10,27 +10,26 @@ typedef uint16_t V;
 typedef uint32_t E; /* two values, the earlier in the low half */
 typedef float S;
 
-__attribute__((target("avx512f,avx512bf16"))) static void
-block(int64_t steps, const E *a, const E *b, S *c, int64_t ldc, bool add)
+static inline __attribute__((always_inline)) void
+block(const int h, const int nv, int64_t steps, const E *a, const E *b, S *c, int64_t ldc, bool add)
 {
     __m512 sum[MR][NV];
-    for (int i = 0; i < MR; i++)
-        for (int v = 0; v < NV; v++)
+    for (int i = 0; i < h; i++)
+        for (int v = 0; v < nv; v++)
             sum[i][v] = add ? _mm512_loadu_ps(c + i * ldc + v * LANES) : _mm512_setzero_ps();
     for (int64_t k = 0; k < steps; k++, a += MR, b += NR) {
         __m512bh bv[NV];
-        for (int v = 0; v < NV; v++) bv[v] = (__m512bh)_mm512_load_si512(b + v * LANES);
-        for (int i = 0; i < MR; i++) {
+        for (int v = 0; v < nv; v++) bv[v] = (__m512bh)_mm512_load_si512(b + v * LANES);
+        for (int i = 0; i < h; i++) {
             __m512bh pair = (__m512bh)_mm512_set1_epi32((int)a[i]);
-            for (int v = 0; v < NV; v++) sum[i][v] = _mm512_dpbf16_ps(sum[i][v], pair, bv[v]);
+            for (int v = 0; v < nv; v++) sum[i][v] = _mm512_dpbf16_ps(sum[i][v], pair, bv[v]);
         }
     }
-    for (int i = 0; i < MR; i++)
-        for (int v = 0; v < NV; v++) _mm512_storeu_ps(c + i * ldc + v * LANES, sum[i][v]);
+    for (int i = 0; i < h; i++)
+        for (int v = 0; v < nv; v++) _mm512_storeu_ps(c + i * ldc + v * LANES, sum[i][v]);
 }
 
-__attribute__((target("avx512f,avx512bw,avx512vl"))) static void
-turn(E *out, const V *in, int64_t ld, int64_t values, int64_t lines)
+static void turn(E *out, const V *in, int64_t ld, int64_t values, int64_t lines)
 {
     const V *next = values == 2 ? in + ld : NULL;
     if (next)
@@ -41,15 +40,11 @@ turn(E *out, const V *in, int64_t ld, int64_t values, int64_t lines)
 
 #include "autograd/cpu/gemm_strips.h"
 
-const qp_product *qp_avx512_bf16(void)
-{
-    static const qp_product p = { .name = "loop avx512_bf16",
-                                  .in = QP_BF16,
-                                  .out = QP_F32,
-                                  .rows = 576,
-                                  .cols = 512,
-                                  .depth = 2048,
-                                  .tile_rows = tile_rows,
-                                  .multiply = multiply };
-    return __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vl") ? &p : NULL;
-}
+const qp_product qp_avx512_bf16 = { .name = "loop avx512_bf16",
+                                    .in = QP_BF16,
+                                    .out = QP_F32,
+                                    .rows = 576,
+                                    .cols = 512,
+                                    .depth = 2048,
+                                    .tile_rows = tile_rows,
+                                    .multiply = multiply };

@@ -17,20 +17,21 @@ typedef R V, E, S;
 typedef R vec __attribute__((vector_size(VECTOR)));
 typedef R loose __attribute__((vector_size(VECTOR), aligned(sizeof(R)), may_alias));
 
-static void block(int64_t steps, const E *a, const E *b, S *c, int64_t ldc, bool add)
+static inline __attribute__((always_inline)) void
+block(const int h, const int nv, int64_t steps, const E *a, const E *b, S *c, int64_t ldc, bool add)
 {
     vec sum[MR][NV];
-    for (int i = 0; i < MR; i++)
-        for (int v = 0; v < NV; v++)
+    for (int i = 0; i < h; i++)
+        for (int v = 0; v < nv; v++)
             sum[i][v] = add ? (vec) * (const loose *)(c + i * ldc + v * LANES) : (vec){ 0 };
     for (int64_t k = 0; k < steps; k++, a += MR, b += NR) {
         vec bv[NV];
-        for (int v = 0; v < NV; v++) bv[v] = *(const vec *)(b + v * LANES);
-        for (int i = 0; i < MR; i++)
-            for (int v = 0; v < NV; v++) sum[i][v] += a[i] * bv[v];
+        for (int v = 0; v < nv; v++) bv[v] = *(const vec *)(b + v * LANES);
+        for (int i = 0; i < h; i++)
+            for (int v = 0; v < nv; v++) sum[i][v] += a[i] * bv[v];
     }
-    for (int i = 0; i < MR; i++)
-        for (int v = 0; v < NV; v++) *(loose *)(c + i * ldc + v * LANES) = sum[i][v];
+    for (int i = 0; i < h; i++)
+        for (int v = 0; v < nv; v++) *(loose *)(c + i * ldc + v * LANES) = sum[i][v];
 }
 
 static void turn(E *out, const V *in, int64_t ld, int64_t values, int64_t lines)

@@ -3,9 +3,11 @@
    (doi:10.1145/1356052.1356053).
 
    The includer defines: V, a stored value; E, what a strip holds of one line at one step of the
-   depth (PER values); S, a sum; MR, NR and STEPS, the steps of a strip; block(steps, a, b, c, ldc,
-   add): c (MR, NR) = (add ? c : 0) + sum over the steps of a[step][MR] b[step][NR]; turn(out, in,
-   ld, values, lines): out[line] = the E of in[0][line] .. in[values-1][line], values <= PER. */
+   depth (PER values); S, a sum; MR, NV vectors of LANES sums = NR, and STEPS, the steps of a strip;
+     block(h, nv, steps, a, b, c, ldc, add): c (h, nv*LANES) = (add ? c : 0) + sum over the steps of
+       a[step][MR] b[step][NR], for h <= MR rows and nv <= NV vectors, both constant when inlined;
+     turn(out, in, ld, values, lines): out[line] = the E of in[0][line] .. in[values-1][line],
+   values <= PER. */
 #ifndef QP_AUTOGRAD_CPU_GEMM_STRIPS_H
 #define QP_AUTOGRAD_CPU_GEMM_STRIPS_H
 #include "autograd/cpu/product.h"
@@ -16,45 +18,87 @@ _Static_assert(BLOCK_BYTES + 512 * STEPS * sizeof(E) <= QP_PACK_BYTES, "a block 
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* block() where less than MR x NR of c exists. */
+/* Less than MR x NR of c: few columns are LoRA's, few rows are decoding's; each has a block that
+ * wastes less. */
 static void edge(int64_t steps, const E *a, const E *b, S *c, int64_t ldc, bool add, int64_t rows,
                  int64_t cols)
 {
     S whole[MR * NR] = { 0 };
     for (int64_t i = 0; add && i < rows; i++)
         memcpy(whole + i * NR, c + i * ldc, (size_t)cols * sizeof(S));
-    block(steps, a, b, whole, NR, add);
+    if (rows == 1)
+        block(1, NV, steps, a, b, whole, NR, add);
+    else if (rows <= 4)
+        block(4, NV, steps, a, b, whole, NR, add);
+    else if (cols <= LANES)
+        block(MR, 1, steps, a, b, whole, NR, add);
+    else
+        block(MR, NV, steps, a, b, whole, NR, add);
     for (int64_t i = 0; i < rows; i++)
         memcpy(c + i * ldc, whole + i * NR, (size_t)cols * sizeof(S));
 }
 
-/* One strip of up to `width` lines, zero-padded: out[step][line]. `turned`: stored (depth, lines).
- */
-static void strip(E *out, const V *in, int64_t ld, bool turned, int64_t lines, int64_t depth,
-                  int64_t width)
+#if __has_builtin(__builtin_shufflevector)
+#    define MIX(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#    define MIX(a, b, ...) __builtin_shuffle(a, b, (word4){ __VA_ARGS__ })
+#endif
+typedef uint32_t word4 __attribute__((vector_size(16)));
+typedef uint32_t word4_loose __attribute__((vector_size(16), aligned(2), may_alias));
+
+/* Four lines of four 4-byte E, in[line][step], to out[step][line]. One value at a time takes three
+   times as long, and packing is most of the work where a product has few rows or columns. */
+static inline void transpose4(E *out, int64_t width, const V *in, int64_t ld)
 {
-    int64_t steps = (depth + PER - 1) / PER;
-    if (lines < width || depth % PER) memset(out, 0, (size_t)(width * steps) * sizeof(E));
-    if (turned) {
-        for (int64_t s = 0; s < steps; s++)
-            turn(out + s * width, in + s * PER * ld, ld, least(PER, depth - s * PER), lines);
-        return;
+    word4 r[4], t[4];
+    for (int i = 0; i < 4; i++) r[i] = *(const word4_loose *)(in + i * ld);
+    for (int i = 0; i < 4; i += 2) {
+        t[i] = MIX(r[i], r[i + 1], 0, 4, 1, 5);
+        t[i + 1] = MIX(r[i], r[i + 1], 2, 6, 3, 7);
     }
-    for (int64_t i = 0; i < lines; i++) {
-        for (int64_t s = 0; s < depth / PER; s++)
-            memcpy(out + s * width + i, in + i * ld + s * PER, sizeof(E));
-        if (depth % PER)
-            memcpy(out + (steps - 1) * width + i, in + i * ld + (steps - 1) * PER,
-                   (size_t)(depth % PER) * sizeof(V));
+    for (int i = 0; i < 2; i++) {
+        *(word4_loose *)(out + 2 * i * width) = MIX(t[i], t[i + 2], 0, 1, 4, 5);
+        *(word4_loose *)(out + (2 * i + 1) * width) = MIX(t[i], t[i + 2], 2, 3, 6, 7);
     }
 }
 
-static void strips(E *out, const void *m, int64_t ld, bool turned, int64_t first, int64_t lines,
-                   int64_t k, int64_t depth, int64_t width)
+/* One strip of up to `width` lines, zero-padded: out[step][line]. */
+static void strip(E *out, const V *in, int64_t ld, int64_t lines, int64_t depth, int64_t width)
 {
-    const V *in = (const V *)m + (turned ? k * ld + first : first * ld + k);
-    for (int64_t s = 0; s < lines; s += width, out += width * ((depth + PER - 1) / PER))
-        strip(out, in + (turned ? s : s * ld), ld, turned, least(width, lines - s), depth, width);
+    int64_t full = depth / PER, fours = full / 4 * 4, i = 0;
+    for (; sizeof(E) == 4 && i + 4 <= lines; i += 4)
+        for (int64_t s = 0; s < fours; s += 4)
+            transpose4(out + s * width + i, width, in + i * ld + s * PER, ld);
+    for (int64_t l = 0; l < lines; l++)
+        for (int64_t s = l < i ? fours : 0; s < full; s++)
+            memcpy(out + s * width + l, in + l * ld + s * PER, sizeof(E));
+    for (int64_t l = 0; l < lines && depth % PER; l++)
+        memcpy(out + full * width + l, in + l * ld + full * PER, (size_t)(depth % PER) * sizeof(V));
+}
+
+/* The same from in[step][line]. */
+static void turned_strip(E *out, const V *in, int64_t ld, int64_t lines, int64_t depth,
+                         int64_t width)
+{
+    for (int64_t k = 0; k < depth; k += PER, out += width)
+        turn(out, in + k * ld, ld, least(PER, depth - k), lines);
+}
+
+/* Lines first .. first+lines-1 of a matrix at depth k .., as strips of `width`. `turned`: it is
+ * stored (depth, lines). */
+static void strips(E *out, const void *matrix, int64_t ld, bool turned, int64_t first,
+                   int64_t lines, int64_t k, int64_t depth, int64_t width)
+{
+    const V *in = (const V *)matrix + (turned ? k * ld + first : first * ld + k);
+    int64_t steps = (depth + PER - 1) / PER;
+    for (int64_t l = 0; l < lines; l += width, out += width * steps) {
+        int64_t some = least(width, lines - l);
+        if (some < width || depth % PER) memset(out, 0, (size_t)(width * steps) * sizeof(E));
+        if (turned)
+            turned_strip(out, in + l, ld, some, depth, width);
+        else
+            strip(out, in + l * ld, ld, some, depth, width);
+    }
 }
 
 static void multiply(const qp_tile *t)
@@ -72,7 +116,7 @@ static void multiply(const qp_tile *t)
                     S *c = (S *)t->c + (i0 + i) * t->ldc + j;
                     int64_t h = least(MR, rows - i), w = least(NR, t->cols - j);
                     if (h == MR && w == NR)
-                        block(steps, a + i * steps, b + j * steps, c, t->ldc, add);
+                        block(MR, NV, steps, a + i * steps, b + j * steps, c, t->ldc, add);
                     else
                         edge(steps, a + i * steps, b + j * steps, c, t->ldc, add, h, w);
                 }

@@ -46,11 +46,11 @@ typedef struct {
 /* NULL where this CPU cannot. Each must be asked for from one thread first. */
 const qp_product *qp_blas_f64(void);
 const qp_product *qp_blas_f32(void);
-const qp_product *qp_avx512_bf16(void);
 /* With constant_rows every tile has QP_TILE_ROWS rows: AMX's product needs that to keep its
  * promise. */
 const qp_product *qp_dnnl_bf16(bool constant_rows);
 bool qp_dnnl_has_amx(void);
+extern const qp_product qp_avx512_bf16; /* x86-64 only; ask the CPU first */
 
 /* Why p must not be used, by a test of a few milliseconds: NULL if it may. */
 const char *qp_product_fault(const qp_product *p);
