@@ -1,4 +1,5 @@
 #include "cli/open.h"
+#include "autograd/cpu/dispatch.h"
 #include <string.h>
 
 static qp_status storage_named(const char *option, const char *name, qp_storage *s, qp_err *err)
@@ -35,6 +36,7 @@ static qp_status open_tokenizer(qp_opened *m, qp_err *err)
 qp_status qp_open(qp_opened *m, const qp_model_args *a, qp_err *err)
 {
     *m = (qp_opened){ 0 };
+    qp_cpu_threads((int)a->threads);
     qp_model_options o = { .compute = QP_BF16, .load_in = QP_BF16 };
     qp_status rc = storage_named("--dtype", a->dtype, &o.compute, err);
     if (!rc) rc = storage_named("--load-in", a->load_in, &o.load_in, err);

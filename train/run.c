@@ -2,6 +2,7 @@
    and the masters; a checkpoint holds exactly these, so a resumed run cannot tell that it was ever
    stopped. */
 #include "train/run.h"
+#include "autograd/cpu/dispatch.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "base/zio.h"
@@ -56,6 +57,7 @@ static void show_progress(void *arg, int64_t micro, int64_t micros)
 
 static qp_status open_context(qp_session *r, qp_err *err)
 {
+    qp_cpu_threads((int)r->o->threads);
     const qp_backend *be = qp_cpu_backend();
     size_t budget = (size_t)r->o->memory;
     qp_status rc = qp_ctx_init(&r->ctx, be, budget, err);

@@ -12,4 +12,6 @@ void qp_cpu_prepare(int argc, char **argv);
    the environment chooses one before the first qp_cpu_backend. */
 const char *qp_cpu_build(int i);
 
+/* Threads of every kernel from now on; 0 leaves OpenMP's number: all CPUs, or OMP_NUM_THREADS. */
+void qp_cpu_threads(int threads);
 #endif

@@ -1,9 +1,12 @@
 /* The choice of builds and products, and the self-test that guards it. */
 #include "autograd/cpu/dispatch.h"
 #include "autograd/cpu/product.h"
+#include "base/err.h"
 #include "tests/suites.h"
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 
 START_TEST(the_named_build_is_chosen)
 {
@@ -106,6 +109,28 @@ START_TEST(the_self_test_refuses_wrong_products)
 }
 END_TEST
 
+/* The program runs itself again where settings are missing: arguments and exit code must survive
+ * that. */
+START_TEST(running_again_keeps_arguments_and_exit_code)
+{
+    static const char *const missing[] = {
+        "", "env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE -u OMP_WAIT_POLICY"
+    };
+    const char *build = getenv("QP_BUILD");
+    for (int i = 0; i < 2; i++) {
+        char command[1000], line[200] = "";
+        snprintf(command, sizeof command, "%s %s/quipu 'no such' 2>&1", missing[i],
+                 build ? build : "build");
+        FILE *f = popen(command, "r");
+        ck_assert_ptr_ne(f, NULL);
+        ck_assert_ptr_ne(fgets(line, sizeof line, f), NULL);
+        while (fgetc(f) != EOF) continue;
+        ck_assert_ptr_ne(strstr(line, "'no such'"), NULL);
+        ck_assert_int_eq(WEXITSTATUS(pclose(f)), QP_USAGE);
+    }
+}
+END_TEST
+
 Suite *suite_dispatch(void)
 {
     Suite *s = suite_create("dispatch");
@@ -115,6 +140,7 @@ Suite *suite_dispatch(void)
     tcase_add_exit_test(t, an_unknown_build_exits_2, 2);
     tcase_add_test(t, every_kernel_names_its_origin);
     tcase_add_test(t, a_named_product_is_preferred);
+    tcase_add_test(t, running_again_keeps_arguments_and_exit_code);
     tcase_add_test(t, the_self_test_refuses_wrong_products);
     suite_add_tcase(s, t);
     return s;
