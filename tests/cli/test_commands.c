@@ -1,0 +1,321 @@
+/* Commands as a user types them: the built program, its output, its exit code. */
+#include "base/json.h"
+#include "base/zio.h"
+#include "model/model.h"
+#include "tests/model/tiny.h"
+#include "tests/suites.h"
+#include "train/manifest.h"
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char dir[64], *program;
+static qp_err err;
+static qp_buf out, said; /* standard output and error of the last command */
+
+static void read_back(const char *name, qp_buf *b)
+{
+    char *path = qp_path_join(dir, name);
+    qp_buf_clear(b);
+    qp_buf_str(b, "");
+    ck_assert_msg(!qp_file_read(path, b, &err), "%s", err.msg);
+    free(path);
+}
+
+/* Runs `quipu WORDS` in the test's folder; the words go through the shell. */
+static int run(const char *fmt, ...)
+{
+    char words[1000];
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(words, sizeof words, fmt, ap);
+    va_end(ap);
+    char *line = qp_xformat("cd %s && %s %s > out.txt 2> err.txt", dir, program, words);
+    int status = system(line);
+    free(line);
+    read_back("out.txt", &out);
+    read_back("err.txt", &said);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000;
+}
+
+static void shell(const char *words)
+{
+    char *line = qp_xformat("cd %s && %s", dir, words);
+    ck_assert_int_eq(system(line), 0);
+    free(line);
+}
+
+static void expect(int code, int wanted)
+{
+    ck_assert_msg(code == wanted, "exit %d, wanted %d: %s", code, wanted, said.data);
+}
+
+static void expect_error(int code, int wanted, const char *part)
+{
+    expect(code, wanted);
+    ck_assert_msg(strstr(said.data, part) != NULL, "no \"%s\" in: %s", part, said.data);
+    ck_assert_int_eq(strcspn(said.data, "\n"), strlen(said.data) - 1); /* one line */
+}
+
+static void write_file(const char *name, const char *text)
+{
+    char *path = qp_path_join(dir, name);
+    ck_assert_msg(!qp_file_write(path, text, strlen(text), &err), "%s", err.msg);
+    free(path);
+}
+
+static char *folder(const char *name)
+{
+    char *path = qp_path_join(dir, name);
+    ck_assert_msg(!qp_mkdirs(path, &err), "%s", err.msg);
+    return path;
+}
+
+/* base/: a small model that reads bytes; run/final/: an adapter on it. */
+static void write_models(void)
+{
+    qp_config cfg = tiny_config();
+    cfg.vocab_size = 256;
+    cfg.bos_id = -1;
+    cfg.n_eos = 0;
+    char *base = folder("base"), *adapter = folder("run/final");
+    qp_model *m = tiny_sealed(&cfg, QP_F32, true);
+    ck_assert_msg(!qp_model_save(m, base, QP_F32, &err), "%s", err.msg);
+    qp_model_free(m);
+    qp_model_options o = { .compute = QP_F32, .load_in = QP_F32 };
+    ck_assert_msg(!qp_model_open(&m, base, &o, &err), "%s", err.msg);
+    tiny_add_lora(m, 0);
+    tiny_seal(m);
+    tiny_randomise(m, "lora_B", 0.5);
+    ck_assert_msg(!qp_model_save_adapter(m, adapter, "base", &err), "%s", err.msg);
+    qp_model_free(m);
+    free(base);
+    free(adapter);
+}
+
+static void set_up(void)
+{
+    const char *build = getenv("QP_BUILD");
+    char *relative = qp_xformat("%s/quipu", build ? build : "build");
+    program = realpath(relative, NULL);
+    ck_assert_msg(program != NULL, "%s: build it first", relative);
+    free(relative);
+    strcpy(dir, "/tmp/qp-commands-XXXXXX");
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    write_models();
+    qp_buf text = { 0 };
+    for (int i = 0; i < 40; i++) qp_buf_printf(&text, "%d knots on cord %d\n", 3 * i + 1, i);
+    write_file("text.txt", text.data);
+    qp_buf_release(&text);
+}
+
+static void tear_down(void)
+{
+    ck_assert_msg(!qp_remove_tree(dir, &err), "%s", err.msg);
+    free(program);
+    qp_buf_release(&out);
+    qp_buf_release(&said);
+}
+
+static double json_number(const char *key)
+{
+    qp_value *v;
+    ck_assert_msg(!qp_json_parse(&v, out.data, out.len, &err), "%s: %s", err.msg, out.data);
+    const qp_value *x = qp_json_get(v, key);
+    ck_assert_msg(x && x->kind == QP_JSON_NUMBER, "no number \"%s\" in %s", key, out.data);
+    double number = x->number;
+    qp_json_free(v);
+    return number;
+}
+
+static double perplexity(const char *words)
+{
+    expect(run("perplexity -f text.txt -c 32 --dtype f32 --load-in f32 --json %s", words), 0);
+    ck_assert_double_eq(exp(json_number("nll")), json_number("ppl"));
+    return json_number("ppl");
+}
+
+START_TEST(perplexity_ends_with_the_two_lines)
+{
+    long long windows, tokens;
+    double nll, bits, ppl, error;
+    int end = 0;
+    expect(run("perplexity -m base -f text.txt -c 32 --stride 8 --dtype f32 --load-in f32"), 0);
+    sscanf(out.data,
+           "method hf | windows %lld | tokens scored %lld | nll %lf | bits/byte %lf\nFinal "
+           "estimate: PPL = %lf +/- %lf\n%n",
+           &windows, &tokens, &nll, &bits, &ppl, &error, &end);
+    ck_assert_msg(end == (int)out.len, "%s", out.data);
+    ck_assert_int_gt(windows, 10);
+    ck_assert_double_lt(fabs(log(ppl) - nll), 1e-4);      /* four digits are printed */
+    ck_assert_double_lt(fabs(nll / M_LN2 - bits), 0.006); /* a token is a byte */
+    ck_assert(error > 0 && error < ppl);
+    ck_assert_str_eq(said.data, "");
+}
+END_TEST
+
+START_TEST(a_model_is_found_by_any_of_its_folders)
+{
+    double base = perplexity("-m base"), adapter = perplexity("-m base --adapter run/final");
+    ck_assert_double_ne(base, adapter);
+    ck_assert_double_eq(perplexity("-m run"), adapter);
+    ck_assert_double_eq(perplexity("-m run/final"), adapter);
+    ck_assert_double_eq(perplexity("-m base --adapter run"), adapter);
+    ck_assert_double_eq(perplexity("-m base --tokenizer bytes"), base);
+    ck_assert_double_eq(perplexity("-m base --threads 2"), base);
+    ck_assert_double_eq(perplexity("-m base --rows 1"), base);
+}
+END_TEST
+
+START_TEST(a_killed_run_stands_for_its_latest_checkpoint)
+{
+    double adapter = perplexity("-m run");
+    ck_assert_int_eq(
+        system(qp_xformat(
+            "cd %s && mv run/final run/checkpoint-000002 && ln -s checkpoint-000002 run/latest",
+            dir)),
+        0);
+    ck_assert_double_eq(perplexity("-m run"), adapter);
+}
+END_TEST
+
+START_TEST(mistakes_are_named_and_have_their_exit_codes)
+{
+    expect_error(run("perplexity -m base -f text.txt --strde 3"), QP_USAGE,
+                 "--strde (nearest: --stride");
+    expect_error(run("perplexity -m base -f text.txt -c many"), QP_USAGE,
+                 "--context many: wanted a whole number");
+    expect_error(run("perplexity -m base -f text.txt -c"), QP_USAGE, "--context wants a value");
+    expect_error(run("perplexity -m base -f text.txt extra"), QP_USAGE, "\"extra\"");
+    expect_error(run("perplexity -m base"), QP_USAGE, "-f FILE");
+    expect_error(run("perplexity -f text.txt"), QP_USAGE, "-m MODEL");
+    expect_error(run("perplexity -m nowhere -f text.txt"), QP_USAGE,
+                 "nowhere: no such file or folder");
+    expect_error(run("perplexity -m . -f text.txt"), QP_USAGE, "no model here");
+    expect_error(run("perplexity -m base -f nothing.txt"), QP_USAGE, "nothing.txt");
+    expect_error(run("perplexity -m base -f text.txt --dtype f16"), QP_USAGE, "--dtype f16");
+    expect_error(run("perplexity -m run --adapter run/final -f text.txt"), QP_USAGE,
+                 "adapter itself");
+    expect_error(run("generate -m base"), QP_USAGE, "-p TEXT");
+    expect_error(run("generate -m base -p a --chat"), QP_USAGE, "template");
+    expect_error(run("generate -m base -p ''"), QP_USAGE, "no tokens");
+    expect_error(run("inspect"), QP_USAGE, "one PATH");
+    expect_error(run("inspect text.txt"), QP_USAGE, "text.txt");
+    shell("truncate -s -8 base/model.safetensors");
+    expect_error(run("perplexity -m base -f text.txt"), QP_BADFILE, "base/model.safetensors");
+}
+END_TEST
+
+START_TEST(every_command_has_a_page_of_help)
+{
+    static const char *const commands[] = {
+#define COMMAND(name, aliases, summary) #name,
+#include "cli/commands.def"
+#undef COMMAND
+    };
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        expect(run("%s --help", commands[i]), 0);
+        ck_assert_str_eq(said.data, "");
+        char *example = qp_xformat("quipu %s ", commands[i]);
+        ck_assert_msg(strstr(out.data, example) != NULL, "%s--help shows no whole example",
+                      example);
+        free(example);
+    }
+}
+END_TEST
+
+START_TEST(generation_repeats_itself_by_its_seed)
+{
+    char *first;
+    expect(run("generate -m base -p 'knot' -n 30 --temperature 1 --seed 3"), 0);
+    first = qp_xstrdup(out.data);
+    ck_assert_msg(strstr(said.data, "prompt 4 tokens") && strstr(said.data, "generated 30 tokens"),
+                  "%s", said.data);
+    expect(run("generate -m base -p 'knot' -n 30 --temperature 1 --seed 3"), 0);
+    ck_assert_str_eq(out.data, first);
+    expect(run("generate -m base -p 'knot' -n 30 --temperature 1 --seed 4"), 0);
+    ck_assert_str_ne(out.data, first);
+    free(first);
+    write_file("prompt.txt", "knot");
+    expect(run("generate -m base -f prompt.txt -n 30 --temperature 1 --seed 4 --json"), 0);
+    ck_assert_double_eq(json_number("tokens"), 30);
+    ck_assert_double_eq(json_number("prompt_tokens"), 4);
+}
+END_TEST
+
+START_TEST(inspect_shows_what_is_there)
+{
+    expect(run("inspect base"), 0);
+    ck_assert(strstr(out.data, "LlamaForCausalLM | parameters ") &&
+              strstr(out.data, "model.layers.1.mlp.up_proj.weight"));
+    expect(run("inspect run --json --hash"), 0);
+    qp_value *v;
+    ck_assert_msg(!qp_json_parse(&v, out.data, out.len, &err), "%s", err.msg);
+    const qp_value *tensors = qp_json_get(v, "tensors"),
+                   *hash = qp_json_get(qp_json_at(tensors, 0), "sha256");
+    ck_assert_int_eq(tensors->count, 2 * 2 * 7); /* A and B of seven linears in two layers */
+    ck_assert_int_eq(hash->str_len, 64);
+    ck_assert_str_eq(qp_json_get(v, "kind")->str, "adapter");
+    qp_json_free(v);
+}
+END_TEST
+
+START_TEST(verify_finds_a_changed_byte)
+{
+    expect_error(run("inspect run --verify"), QP_USAGE, "nothing to verify");
+    char *final = qp_path_join(dir, "run/final");
+    ck_assert_msg(!qp_manifest_write(final, NULL, &err), "%s", err.msg);
+    expect(run("inspect run --verify"), 0);
+    expect(run("inspect run/final --verify"), 0);
+    char *path = qp_path_join(final, "adapter_model.safetensors");
+    FILE *f = fopen(path, "r+b");
+    fseek(f, -1, SEEK_END);
+    int last = fgetc(f);
+    fseek(f, -1, SEEK_END);
+    fputc(last ^ 1, f);
+    fclose(f);
+    expect_error(run("inspect run --verify"), QP_BADFILE, "adapter_model.safetensors");
+    free(path);
+    free(final);
+}
+END_TEST
+
+START_TEST(env_names_the_kernel_of_every_op)
+{
+    expect(run("env --json"), 0);
+    qp_value *v;
+    ck_assert_msg(!qp_json_parse(&v, out.data, out.len, &err), "%s", err.msg);
+    const qp_value *origin = qp_json_get(v, "origin");
+#define QP_KERNEL(kernel, args)                                                                    \
+    for (qp_storage s = QP_F64; s < QP_NCOMPUTE; s++) {                                            \
+        const qp_value *x = qp_json_get(qp_json_get(origin, #kernel), qp_storages[s].name);        \
+        ck_assert_msg(x && x->str_len > 0, "no origin of %s", #kernel);                            \
+    }
+#include "autograd/kernels.def"
+#undef QP_KERNEL
+    qp_json_free(v);
+}
+END_TEST
+
+Suite *suite_commands(void)
+{
+    Suite *s = suite_create("commands");
+    TCase *t = tcase_create("commands");
+    tcase_set_timeout(t, 60);
+    tcase_add_checked_fixture(t, set_up, tear_down);
+    tcase_add_test(t, perplexity_ends_with_the_two_lines);
+    tcase_add_test(t, a_model_is_found_by_any_of_its_folders);
+    tcase_add_test(t, a_killed_run_stands_for_its_latest_checkpoint);
+    tcase_add_test(t, mistakes_are_named_and_have_their_exit_codes);
+    tcase_add_test(t, every_command_has_a_page_of_help);
+    tcase_add_test(t, generation_repeats_itself_by_its_seed);
+    tcase_add_test(t, inspect_shows_what_is_there);
+    tcase_add_test(t, verify_finds_a_changed_byte);
+    tcase_add_test(t, env_names_the_kernel_of_every_op);
+    suite_add_tcase(s, t);
+    return s;
+}
