@@ -14,36 +14,41 @@ void qp_vocab_release(qp_vocab *v)
 static bool same(const qp_vocab *v, int32_t id, const char *s, size_t len)
 {
     const qp_token *t = &v->token[id];
-    return t->len == len && memcmp(v->bytes.data + t->at, s, len) == 0;
+    return t->len == len && qp_same_bytes(v->bytes.data + t->at, s, len);
 }
 
 int32_t qp_vocab_find(const qp_vocab *v, const char *s, size_t len, uint64_t hash)
 {
     if (!v->slots) return -1;
     uint64_t mask = (uint64_t)v->slots - 1;
-    for (uint64_t i = hash & mask; v->slot[i] != FREE; i = (i + 1) & mask)
-        if (v->slot[i] >= 0 && same(v, v->slot[i], s, len)) return v->slot[i];
+    const struct qp_vocab_slot *slot = v->slot;
+    for (uint64_t i = hash & mask; slot[i].id != FREE; i = (i + 1) & mask)
+        if (slot[i].tag == hash >> 32 && slot[i].id >= 0 && same(v, slot[i].id, s, len))
+            return slot[i].id;
     return -1;
 }
 
-static void place(qp_vocab *v, int32_t id)
+static uint64_t hash_of(const qp_vocab *v, int32_t id)
 {
-    const qp_token *t = &v->token[id];
-    uint64_t mask = (uint64_t)v->slots - 1;
-    uint64_t i = qp_hash_bytes(v->bytes.data + t->at, t->len) & mask;
-    while (v->slot[i] != FREE) i = (i + 1) & mask;
-    v->slot[i] = id;
+    return qp_hash_bytes(v->bytes.data + v->token[id].at, v->token[id].len);
+}
+
+static void place(qp_vocab *v, int32_t id, uint64_t hash)
+{
+    uint64_t mask = (uint64_t)v->slots - 1, i = hash & mask;
+    while (v->slot[i].id != FREE) i = (i + 1) & mask;
+    v->slot[i] = (struct qp_vocab_slot){ (uint32_t)(hash >> 32), id };
 }
 
 static void grow_slots(qp_vocab *v)
 {
-    int32_t *old = v->slot;
+    struct qp_vocab_slot *old = v->slot;
     int64_t n = v->slots;
     v->slots = n ? 2 * n : 1024;
     v->slot = qp_xmalloc((size_t)v->slots * sizeof *v->slot);
-    memset(v->slot, 0xff, (size_t)v->slots * sizeof *v->slot);
+    memset(v->slot, 0xff, (size_t)v->slots * sizeof *v->slot); /* id FREE */
     for (int64_t i = 0; i < n; i++)
-        if (old[i] >= 0) place(v, old[i]);
+        if (old[i].id >= 0) place(v, old[i].id, hash_of(v, old[i].id));
     free(old);
 }
 
@@ -63,7 +68,8 @@ bool qp_vocab_add(qp_vocab *v, int32_t id, const char *s, size_t len, bool searc
 {
     QP_ASSERT(id >= 0 && id <= QP_VOCAB_MAX_ID, "vocabulary id %d", id);
     if (id < v->n && v->token[id].flags) return false;
-    if (searchable && qp_vocab_find(v, s, len, qp_hash_bytes(s, len)) >= 0) return false;
+    uint64_t hash = qp_hash_bytes(s, len);
+    if (searchable && qp_vocab_find(v, s, len, hash) >= 0) return false;
     reserve(v, id);
     uint8_t flags = searchable ? QP_TOKEN_PRESENT | QP_TOKEN_BYTES : QP_TOKEN_PRESENT;
     v->token[id] = (qp_token){ (uint32_t)v->bytes.len, (uint32_t)len, flags };
@@ -71,7 +77,7 @@ bool qp_vocab_add(qp_vocab *v, int32_t id, const char *s, size_t len, bool searc
     QP_ASSERT(v->bytes.len <= UINT32_MAX, "a vocabulary of more than 4 GB");
     if (searchable) {
         if (2 * v->used >= v->slots) grow_slots(v);
-        place(v, id);
+        place(v, id, hash);
         v->used++;
     }
     return true;
@@ -79,11 +85,10 @@ bool qp_vocab_add(qp_vocab *v, int32_t id, const char *s, size_t len, bool searc
 
 void qp_vocab_hide(qp_vocab *v, int32_t id)
 {
-    const qp_token *t = &v->token[id];
+    if (!v->slots) return;
     uint64_t mask = (uint64_t)v->slots - 1;
-    uint64_t i = v->slots ? qp_hash_bytes(v->bytes.data + t->at, t->len) & mask : 0;
-    for (; v->slots && v->slot[i] != FREE; i = (i + 1) & mask)
-        if (v->slot[i] == id) v->slot[i] = HIDDEN;
+    for (uint64_t i = hash_of(v, id) & mask; v->slot[i].id != FREE; i = (i + 1) & mask)
+        if (v->slot[i].id == id) v->slot[i].id = HIDDEN;
 }
 
 const char *qp_vocab_bytes(const qp_vocab *v, int64_t id, size_t *len)

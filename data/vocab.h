@@ -21,7 +21,10 @@ typedef struct {
     qp_buf bytes; /* of all tokens */
     qp_token *token;
     int64_t n, cap; /* n: highest id + 1; ids between may be absent */
-    int32_t *slot;  /* open addressing on the bytes' hash: id or -1 */
+    struct qp_vocab_slot {
+        uint32_t tag; /* high half of the bytes' hash */
+        int32_t id;   /* -1: free */
+    } * slot;         /* open addressing on the low half */
     int64_t slots, used;
 } qp_vocab;
 
@@ -36,11 +39,27 @@ void qp_vocab_hide(qp_vocab *v, int32_t id); /* no longer found by its bytes */
 /* NULL when there is no such id. */
 const char *qp_vocab_bytes(const qp_vocab *v, int64_t id, size_t *len);
 
+/* Up to eight bytes as a number; the lengths differ where the numbers may agree. */
 static inline uint64_t qp_load8(const char *s, size_t n)
 {
-    uint64_t x = 0;
-    memcpy(&x, s, n);
-    return x;
+    uint32_t low, high;
+    uint64_t x;
+    if (n == 8) return memcpy(&x, s, 8), x;
+    if (n < 4)
+        return n ? (uint8_t)s[0] | (uint64_t)(uint8_t)s[n / 2] << 8 |
+                       (uint64_t)(uint8_t)s[n - 1] << 16
+                 : 0;
+    memcpy(&low, s, 4);
+    memcpy(&high, s + n - 4, 4);
+    return low | (uint64_t)high << 32;
+}
+
+/* memcmp, without a call, for words of a few bytes. */
+static inline bool qp_same_bytes(const char *a, const char *b, size_t n)
+{
+    for (; n > 8; a += 8, b += 8, n -= 8)
+        if (qp_load8(a, 8) != qp_load8(b, 8)) return false;
+    return qp_load8(a, n) == qp_load8(b, n);
 }
 
 /* Multiply and fold, eight bytes at a time; for tables that live in memory only. */

@@ -1,3 +1,4 @@
+#include "base/thread.h"
 #include "base/zio.h"
 #include "data/tokenizer.h"
 #include "tests/data/golden.h"
@@ -237,6 +238,36 @@ START_TEST(a_megabyte_of_one_letter_takes_no_quadratic_time)
 }
 END_TEST
 
+static void encode_slot(void *arg, int64_t i)
+{
+    const qp_tokenizer *t = arg;
+    static const char text[] = "abab ab 12 \n\nab'll \xff ab ab ba!";
+    char *copy = malloc(sizeof text * 50);
+    for (int k = 0; k < 50; k++) memcpy(copy + (size_t)k * (sizeof text - 1), text, sizeof text);
+    qp_ids one = encode(t, text, sizeof text - 1, 0),
+           all = encode(t, copy, 50 * (sizeof text - 1), 0);
+    qp_buf back = decode(t, all);
+    ck_assert_int_eq(all.n, 50 * one.n);
+    ck_assert(memcmp(back.data, copy, back.len) == 0 && i >= 0);
+    qp_buf_release(&back);
+    qp_ids_release(&one);
+    qp_ids_release(&all);
+    free(copy);
+}
+
+START_TEST(one_tokenizer_serves_many_threads)
+{
+    qp_tokenizer *t =
+        open_or_die(scratch_tokenizer("\"a b\", \"ab ab\", \"Ġ ab\"",
+                                      "{\"type\": \"Sequence\", \"pretokenizers\": ["
+                                      "{\"type\": \"Split\", \"pattern\": {\"Regex\": \"[0-9]\"}, "
+                                      "\"behavior\": \"Isolated\"}, " GPT2 "]}",
+                                      "", ""));
+    qp_parallel_for(4, 64, encode_slot, t);
+    qp_tokenizer_free(t);
+}
+END_TEST
+
 START_TEST(an_unknown_id_is_refused_by_its_number)
 {
     qp_err err = { 0 };
@@ -314,6 +345,7 @@ START_TEST(broken_files_are_refused_in_a_line)
         { "{\"model\": {\"vocab\": {\"a\": 0}, \"merges\": [[\"a\"]]}}", "merges" },
         { "{\"model\": {\"vocab\": {\"a\": 0}, \"merges\": [\"a \"]}}", "empty" },
         { "{\"model\": {\"vocab\": {\"a\": 0}, \"merges\": [[\"\", \"a\"]]}}", "empty" },
+        { "{\"model\": {\"vocab\": {\"a\\nb\": -7}, \"merges\": []}}", "a?b" },
         { "{\"version\": 1}", "model" },
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
@@ -340,6 +372,7 @@ Suite *suite_tokenizer(void)
     tcase_add_test(t, random_bytes_come_back_from_bpe);
     tcase_add_test(t, random_bytes_come_back_from_llama3);
     tcase_add_test(t, a_megabyte_of_one_letter_takes_no_quadratic_time);
+    tcase_add_test(t, one_tokenizer_serves_many_threads);
     tcase_add_test(t, an_unknown_id_is_refused_by_its_number);
     tcase_add_test(t, what_would_change_ids_is_refused_by_name);
     tcase_add_test(t, broken_files_are_refused_in_a_line);
