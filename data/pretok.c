@@ -51,24 +51,39 @@ const char *qp_pretok_pattern(const qp_pretok *p, int i) { return p->stage[i].pa
 #define SPACES                                                                                     \
     "\\x09-\\x0d\\x20\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{"    \
     "205f}\\x{3000}"
-static void spell_out(qp_buf *out, const char *s, size_t len)
+/* Returns what Oniguruma and PCRE2 would read differently, or NULL. */
+static const char *spell_out(qp_buf *out, const char *s, size_t len)
 {
-    bool set = false; /* inside [...] */
-    for (size_t i = 0; i < len; i++) {
-        if (s[i] == '[') set = true;
-        if (s[i] == ']') set = false;
-        if (s[i] != '\\' || i + 1 == len) {
-            qp_buf_char(out, s[i]);
+    const char *end = s + len, *first = NULL; /* first: of a set in brackets, where ] is a letter */
+    bool set = false;
+    for (; s < end; s++) {
+        if (*s == '\\' && s + 1 < end) {
+            char c = *++s;
+            if (c == 'h' || c == 'H') return "\\h";
+            if (c == 's')
+                qp_buf_str(out, set ? SPACES : "[" SPACES "]");
+            else if (c == 'S' && !set)
+                qp_buf_str(out, "[^" SPACES "]");
+            else
+                qp_buf_add(out, (char[]){ '\\', c }, 2);
             continue;
         }
-        char c = s[++i];
-        if (c == 's')
-            qp_buf_str(out, set ? SPACES : "[" SPACES "]");
-        else if (c == 'S' && !set)
-            qp_buf_str(out, "[^" SPACES "]");
-        else
-            qp_buf_add(out, (char[]){ '\\', c }, 2);
+        if (set && *s == '[' && s + 1 < end && s[1] != ':') return "a set in a set";
+        if (set && *s == '&' && s + 1 < end && s[1] == '&') return "&& in a set";
+        if (!set && *s == '[') {
+            set = true;
+            first = s + 1 < end && s[1] == '^' ? s + 2 : s + 1;
+        } else if (set && *s == '[') { /* [:name:] */
+            const char *close = memmem(s, (size_t)(end - s), ":]", 2);
+            if (!close) return "[: without :]";
+            qp_buf_add(out, s, (size_t)(close + 1 - s));
+            s = close + 1;
+        } else if (set && *s == ']' && s != first) {
+            set = false;
+        }
+        qp_buf_char(out, *s);
     }
+    return NULL;
 }
 
 static qp_status compile(pcre2_code **re, const char *pattern, size_t len, qp_err *err)
@@ -77,7 +92,13 @@ static qp_status compile(pcre2_code **re, const char *pattern, size_t len, qp_er
     int code = 0;
     PCRE2_SIZE at = 0;
     qp_buf_str(&spelt, "");
-    spell_out(&spelt, pattern, len);
+    const char *differs = spell_out(&spelt, pattern, len);
+    int shown = (int)(len < 200 ? len : 200);
+    if (differs) {
+        qp_buf_release(&spelt);
+        return qp_fail(err, QP_BADFILE, "pattern '%.*s': %s is not supported", shown, pattern,
+                       differs);
+    }
     /* Oniguruma's ^ and $ stand at every line. */
     *re = pcre2_compile((PCRE2_SPTR)spelt.data, spelt.len, PCRE2_UTF | PCRE2_UCP | PCRE2_MULTILINE,
                         &code, &at, NULL);
@@ -85,8 +106,7 @@ static qp_status compile(pcre2_code **re, const char *pattern, size_t len, qp_er
     if (!*re) {
         PCRE2_UCHAR text[200] = "";
         pcre2_get_error_message(code, text, sizeof text);
-        return qp_fail(err, QP_BADFILE, "pattern '%.*s': %s", (int)(len < 200 ? len : 200), pattern,
-                       (char *)text);
+        return qp_fail(err, QP_BADFILE, "pattern '%.*s': %s", shown, pattern, (char *)text);
     }
     pcre2_jit_compile(*re, PCRE2_JIT_COMPLETE); /* where it cannot, pcre2_match interprets */
     return QP_OK;

@@ -1,6 +1,7 @@
 /* A tokenizer.json's pre_tokenizer to stages of patterns, and back. */
 #include "data/json_value.h"
 #include "data/tokenizer_parts.h"
+#include <ctype.h>
 
 static qp_status read_split(qp_tokenizer *t, const qp_value *v, qp_err *err)
 {
@@ -14,10 +15,14 @@ static qp_status read_split(qp_tokenizer *t, const qp_value *v, qp_err *err)
             "pre_tokenizer Split: behavior %s%s is not supported (Isolated, inverted Removed are)",
             text_of(how) ? text_of(how) : "missing", invert ? ", inverted" : "");
     if (text_of(regex)) return qp_pretok_add(t->pretok, regex->str, regex->str_len, split, err);
-    if (!text_of(plain) || strstr(plain->str, "\\E"))
+    if (!text_of(plain))
         return qp_fail(err, QP_BADFILE, "pre_tokenizer Split: no pattern with a Regex or String");
     qp_buf quoted = { 0 };
-    qp_buf_printf(&quoted, "\\Q%s\\E", plain->str);
+    for (size_t i = 0; i < plain->str_len; i++) {
+        uint8_t c = (uint8_t)plain->str[i];
+        if (c < 0x80 && !isalnum(c)) qp_buf_char(&quoted, '\\');
+        qp_buf_char(&quoted, (char)c);
+    }
     qp_status rc = qp_pretok_add(t->pretok, quoted.data, quoted.len, split, err);
     qp_buf_release(&quoted);
     return rc;

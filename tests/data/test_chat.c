@@ -1,3 +1,5 @@
+#include "base/log.h"
+#include "base/zio.h"
 #include "data/chat.h"
 #include "tests/data/golden.h"
 #include "tests/suites.h"
@@ -124,6 +126,83 @@ START_TEST(roles_and_the_turns_end_are_learned_as_told)
 }
 END_TEST
 
+static const char *detected(const char *jinja)
+{
+    qp_err err = { 0 };
+    const qp_chat *chat;
+    scratch_tokenizer("\"a b\"", GPT2,
+                      IM ", {\"id\": 302, \"content\": \"<|start_header_id|>\"}, {\"id\": 303, "
+                         "\"content\": \"<|end_header_id|>\"}, "
+                         "{\"id\": 304, \"content\": \"<|eot_id|>\"}, {\"id\": 305, \"content\": "
+                         "\"<|begin_of_text|>\"}",
+                      "");
+    scratch_file("chat_template.jinja", jinja, strlen(jinja));
+    qp_tokenizer *t = open_or_die(scratch_path(""));
+    ck_assert_msg(!qp_chat_find(&chat, "auto", t, &err), "%s", err.msg);
+    qp_tokenizer_free(t);
+    return qp_chat_name(chat);
+}
+
+START_TEST(the_tokenizers_own_template_is_recognised)
+{
+    qp_log_max = QP_LOG_QUIET; /* none of these is known word for word */
+    ck_assert_str_eq(detected("<|im_start|>{{ role }}"), "chatml");
+    ck_assert_str_eq(detected("<|im_start|> named SmolLM, trained by Hugging Face"), "smollm2");
+    ck_assert_str_eq(detected("<|start_header_id|>"), "llama3");
+    ck_assert_str_eq(detected("<|start_header_id|> content | trim"), "llama3-hf");
+    ck_assert_str_eq(detected("<|start_header_id|> trim Cutting Knowledge Date"), "llama3.1-hf");
+    ck_assert_str_eq(detected("strftime_now trim Cutting Knowledge Date <|start_header_id|>"),
+                     "llama3.2-hf");
+    ck_assert_str_eq(detected("[INST]"), "none");
+    static const char *const golden_file[][2] = {
+        { "templates/llama3.1-hf.jinja", "llama3.1-hf" },
+        { "templates/llama3.2-hf.jinja", "llama3.2-hf" },
+        { "templates/chatml.jinja", "chatml" },
+        { "smollm2/chat_template.jinja", "smollm2" },
+    };
+    for (int i = 0; i < 4; i++) {
+        char file[100];
+        qp_err err = { 0 };
+        qp_buf jinja = { 0 };
+        snprintf(file, sizeof file, "golden/tokenizers/%s", golden_file[i][0]);
+        if (!golden_path(file)) return;
+        ck_assert(!qp_file_read(golden_path(file), &jinja, &err));
+        ck_assert_str_eq(detected(jinja.data), golden_file[i][1]);
+        qp_buf_release(&jinja);
+    }
+}
+END_TEST
+
+START_TEST(hf_templates_trim_and_show_the_date)
+{
+    qp_err err = { 0 };
+    const qp_chat *chat;
+    qp_buf text = { 0 };
+    qp_ids ids = { 0 };
+    qp_tokenizer *t =
+        open_or_die(scratch_tokenizer("\"a b\"", GPT2,
+                                      "{\"id\": 302, \"content\": \"<|start_header_id|>\"}, "
+                                      "{\"id\": 303, \"content\": \"<|end_header_id|>\"}, "
+                                      "{\"id\": 304, \"content\": \"<|eot_id|>\"}, {\"id\": 305, "
+                                      "\"content\": \"<|begin_of_text|>\"}",
+                                      ""));
+    const qp_message m[] = { { "user", " \x1c a \xe3\x80\x80\n", 9 }, { "tool", "\"x\"", 3 } };
+    ck_assert(!qp_chat_find(&chat, "llama3.1-hf", t, &err));
+    ck_assert(!qp_chat_render(chat, t, m, 2, &(qp_chat_options){ .date = "1 Jan 2000" }, &ids, NULL,
+                              &err));
+    ck_assert(!qp_tokenizer_decode(t, ids.id, ids.n, false, &text, &err));
+    ck_assert_str_eq(
+        text.data,
+        "<|begin_of_text|><|start_header_id|>system<|end_header_id|>\n\nCutting Knowledge Date: "
+        "December 2023\nToday Date: 1 Jan "
+        "2000\n\n<|eot_id|><|start_header_id|>user<|end_header_id|>\n\n"
+        "a<|eot_id|><|start_header_id|>ipython<|end_header_id|>\n\n\"\\\"x\\\"\"<|eot_id|>");
+    qp_buf_release(&text);
+    qp_ids_release(&ids);
+    qp_tokenizer_free(t);
+}
+END_TEST
+
 START_TEST(wrong_names_are_refused)
 {
     qp_err err = { 0 };
@@ -159,6 +238,8 @@ Suite *suite_chat(void)
     tcase_add_test(t, chatml_conversations_are_the_golden_ones);
     tcase_add_test(t, special_text_in_content_stays_plain);
     tcase_add_test(t, roles_and_the_turns_end_are_learned_as_told);
+    tcase_add_test(t, the_tokenizers_own_template_is_recognised);
+    tcase_add_test(t, hf_templates_trim_and_show_the_date);
     tcase_add_test(t, wrong_names_are_refused);
     suite_add_tcase(s, t);
     return s;

@@ -174,13 +174,29 @@ START_TEST(long_runs_end)
 }
 END_TEST
 
+START_TEST(white_space_is_spelt_out_in_sets_too)
+{
+    static const char *const cases[][2] = { { "a]b \xe1\xa0\x8e]", "a]b| |\xe1\xa0\x8e|]" },
+                                            { NULL, NULL } };
+    check((const char *const[]){ "[]a-z[:upper:]]+|[^]a-z\\s]+", NULL }, cases);
+}
+END_TEST
+
 START_TEST(a_bad_pattern_is_refused)
 {
-    qp_err err = { 0 };
-    qp_pretok *p = qp_pretok_new();
-    ck_assert_int_eq(qp_pretok_add(p, "(a", 2, QP_SPLIT_ISOLATE, &err), QP_BADFILE);
-    ck_assert_ptr_nonnull(strstr(err.msg, "(a"));
-    qp_pretok_free(p);
+    static const char *const bad[][2] = { { "(a", "(a" },
+                                          { "\\h", "\\h is not" },
+                                          { "[a[b]]", "set in a set" },
+                                          { "[a-z&&[^b]]", "&&" },
+                                          { "[[:a]", "[:" } };
+    for (int i = 0; i < 5; i++) {
+        qp_err err = { 0 };
+        qp_pretok *p = qp_pretok_new();
+        ck_assert_int_eq(qp_pretok_add(p, bad[i][0], strlen(bad[i][0]), QP_SPLIT_ISOLATE, &err),
+                         QP_BADFILE);
+        ck_assert_msg(strstr(err.msg, bad[i][1]), "%s", err.msg);
+        qp_pretok_free(p);
+    }
 }
 END_TEST
 
@@ -244,6 +260,7 @@ Suite *suite_pretok(void)
     tcase_add_test(t, kept_matches_drop_the_rest);
     tcase_add_test(t, empty_matches_cut_and_end);
     tcase_add_test(t, long_runs_end);
+    tcase_add_test(t, white_space_is_spelt_out_in_sets_too);
     tcase_add_test(t, a_bad_pattern_is_refused);
     tcase_add_test(t, valid_utf8_ends_at_the_first_bad_byte);
     suite_add_tcase(s, t);

@@ -172,6 +172,19 @@ START_TEST(a_prefix_space_has_no_offset_of_its_own)
 }
 END_TEST
 
+START_TEST(a_split_may_be_a_plain_string)
+{
+    qp_tokenizer *t = open_or_die(scratch_tokenizer(
+        "\"a b\", \"[ ]\"",
+        "{\"type\": \"Sequence\", \"pretokenizers\": [{\"type\": \"Split\", \"pattern\": "
+        "{\"String\": \"a[\"}, "
+        "\"behavior\": \"Isolated\"}, {\"type\": \"ByteLevel\", \"use_regex\": false}]}",
+        "", ""));
+    ck_assert_str_eq(shown(encode(t, "a[][]ab", 7, 0)), "97 91 93 257 256");
+    qp_tokenizer_free(t);
+}
+END_TEST
+
 START_TEST(invalid_utf8_is_cut_into_bytes)
 {
     qp_tokenizer *t = open_or_die(scratch_tokenizer("\"a b\", \"Ã ©\"", GPT2, "", ""));
@@ -367,6 +380,7 @@ Suite *suite_tokenizer(void)
     tcase_add_test(t, special_text_counts_only_when_asked);
     tcase_add_test(t, offsets_name_the_first_byte_of_each_token);
     tcase_add_test(t, a_prefix_space_has_no_offset_of_its_own);
+    tcase_add_test(t, a_split_may_be_a_plain_string);
     tcase_add_test(t, invalid_utf8_is_cut_into_bytes);
     tcase_add_test(t, random_bytes_come_back_from_bytes);
     tcase_add_test(t, random_bytes_come_back_from_bpe);
