@@ -184,7 +184,7 @@ qp_status qp_perplexity(qp_ctx *c, qp_model *m, const qp_ppl_options *o, const i
     return rc;
 }
 
-qp_status qp_eval_loss(qp_ctx *c, qp_model *m, qp_loader *l, int64_t max_tokens, qp_ppl *out,
+qp_status qp_eval_loss(qp_ctx *c, qp_model *m, qp_loader *l, const qp_eval_options *o, qp_ppl *out,
                        qp_err *err)
 {
     *out = (qp_ppl){ 0 };
@@ -192,12 +192,16 @@ qp_status qp_eval_loss(qp_ctx *c, qp_model *m, qp_loader *l, int64_t max_tokens,
     double *nll = NULL;
     qp_tally t = { 0 };
     qp_status rc = QP_OK;
-    for (qp_position p = { 0 }; !rc && p.epoch == 0 && (!max_tokens || t.n < max_tokens);) {
+    const int64_t batches = qp_loader_batches(l, 0), most = o ? o->max_tokens : 0;
+    qp_position p = { 0 };
+    for (int64_t i = 0; !rc && i < batches && (!most || t.n < most); i++) {
         qp_loader_next(l, &p, &b);
         nll = qp_xrealloc(nll, (size_t)b.n, sizeof *nll);
         rc = qp_score(c, m, &b, nll, err);
         if (!rc) qp_tally_add(&t, &b, nll);
         out->windows += b.documents;
+        if (!rc && o && o->go_on && !o->go_on(o->arg, i + 1, batches))
+            rc = qp_fail(err, QP_STOPPED, "evaluation stopped");
     }
     free(nll);
     qp_batch_release(&b);

@@ -29,8 +29,15 @@ typedef struct {
    method or a text that is too short is QP_USAGE, a loss that is not finite QP_FAIL. */
 qp_status qp_perplexity(qp_ctx *c, qp_model *m, const qp_ppl_options *o, const int32_t *ids,
                         int64_t n, int64_t bytes, qp_ppl *out, qp_err *err) QP_MUST_CHECK;
-/* The training loop's evaluation: mean loss over the targets of the loader's epoch 0, until
-   max_tokens of them (0: all). windows counts documents. */
-qp_status qp_eval_loss(qp_ctx *c, qp_model *m, qp_loader *l, int64_t max_tokens, qp_ppl *out,
+typedef struct {
+    int64_t max_tokens; /* stop when that many targets are scored; 0: all */
+    /* After each pass: false ends the evaluation with QP_STOPPED. May be NULL. */
+    bool (*go_on)(void *arg, int64_t done, int64_t batches);
+    void *arg;
+} qp_eval_options;
+
+/* The training loop's evaluation: mean loss over the targets of the loader's epoch 0. windows
+   counts documents. o may be NULL. */
+qp_status qp_eval_loss(qp_ctx *c, qp_model *m, qp_loader *l, const qp_eval_options *o, qp_ppl *out,
                        qp_err *err) QP_MUST_CHECK;
 #endif

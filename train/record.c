@@ -77,6 +77,13 @@ static void banner_memory(qp_session *r)
                     time);
 }
 
+/* As the kernels count: the option, OpenMP's variable, the machine. */
+static int threads(const qp_session *r)
+{
+    const char *omp = getenv("OMP_NUM_THREADS");
+    return r->o->threads ? (int)r->o->threads : omp ? atoi(omp) : qp_cpu_count();
+}
+
 void qp_session_banner(qp_session *r)
 {
     const qp_options *o = r->o;
@@ -93,9 +100,11 @@ void qp_session_banner(qp_session *r)
                     (long long)o->micro_batch_size, (long long)o->sequence_len, o->optimizer,
                     o->lr_scheduler, o->learning_rate, r->p.step ? " | resumed" : "");
     banner_memory(r);
-    qp_metrics_text(&r->metrics, "kernels  %s, %s | product peak %.0f GFLOP/s | seed %lld",
-                    r->ctx.be->name, qp_storages[r->s.compute].name, r->peak_flops / 1e9,
-                    (long long)o->seed);
+    qp_metrics_text(&r->metrics,
+                    "kernels  %s, %s, %s, %d threads | product peak %.0f GFLOP/s | seed %lld",
+                    r->ctx.be->name, qp_storages[r->s.compute].name,
+                    qp_kernel_origin(r->ctx.be, "matmul_nt", r->s.compute), threads(r),
+                    r->peak_flops / 1e9, (long long)o->seed);
 }
 
 void qp_session_summary(qp_session *r)
@@ -154,6 +163,7 @@ static qp_status write_run_json(qp_session *r, qp_err *err)
     text(&w, "data_sha256", r->s.data_hash);
     integer(&w, "documents", r->s.train.documents);
     integer(&w, "tokens", r->s.train.n);
+    integer(&w, "threads", threads(r));
     integer(&w, "seed", r->o->seed);
     text(&w, "binary_sha256", binary);
     text(&w, "compiler", __VERSION__);

@@ -249,13 +249,27 @@ static bool eval_due(const qp_session *r)
     return is_over(r) || r->p.step == 0 || (r->o->eval_steps && r->p.step % r->o->eval_steps == 0);
 }
 
+/* Asked after every pass: a signal does not wait for the end of a long evaluation. */
+static bool eval_goes_on(void *arg, int64_t done, int64_t batches)
+{
+    qp_session *r = arg;
+    char label[80];
+    snprintf(label, sizeof label, "evaluating, pass %lld/%lld", (long long)done,
+             (long long)batches);
+    qp_metrics_bar(&r->metrics, run_share(r, 0), label);
+    qp_fault("eval_mid");
+    return !stop_signal;
+}
+
 static qp_status evaluate(qp_session *r, bool *best, qp_err *err)
 {
     qp_ppl e;
-    int64_t most = r->o->eval_max_tokens == QP_UNSET ? 0 : r->o->eval_max_tokens;
-    qp_metrics_bar(&r->metrics, run_share(r, 0), "evaluating");
-    qp_fault("eval_mid");
-    qp_status rc = qp_eval_loss(&r->ctx, r->s.model, r->s.valid_loader, most, &e, err);
+    qp_eval_options eo = { .max_tokens =
+                               r->o->eval_max_tokens == QP_UNSET ? 0 : r->o->eval_max_tokens,
+                           .go_on = eval_goes_on,
+                           .arg = r };
+    qp_status rc = qp_eval_loss(&r->ctx, r->s.model, r->s.valid_loader, &eo, &e, err);
+    if (rc == QP_STOPPED) return QP_OK; /* as if it had not begun: the next session does it */
     if (rc) return qp_wrap(err, "evaluation at step %lld", (long long)r->p.step);
     qp_fault("eval_end");
     r->p.last_eval = r->p.step;

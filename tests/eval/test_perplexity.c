@@ -235,6 +235,12 @@ START_TEST(a_loss_that_is_not_finite_fails)
 }
 END_TEST
 
+static bool only_once(void *arg, int64_t done, int64_t batches)
+{
+    (void)arg;
+    return done > 1 || batches < 2;
+}
+
 START_TEST(evaluation_of_a_corpus_is_the_mean_over_its_targets)
 {
     qp_corpus c = test_corpus(40, 30, 8);
@@ -258,14 +264,18 @@ START_TEST(evaluation_of_a_corpus_is_the_mean_over_its_targets)
         qp_loader_options o = { .sequence_len = 64, .micro_batch_size = 2, .packing = packing };
         qp_ppl p, part;
         ck_assert_int_eq(qp_loader_new(&l, &c, &o, &err), QP_OK);
-        ck_assert_int_eq(qp_eval_loss(&ctx, model, l, 0, &p, &err), QP_OK);
+        ck_assert_int_eq(qp_eval_loss(&ctx, model, l, NULL, &p, &err), QP_OK);
         ck_assert_int_eq(p.tokens, c.trained);
         ck_assert_int_eq(p.windows, c.documents);
         ck_assert_double_lt(fabs(p.nll - sum / (double)c.trained),
                             1e-12); /* the same values in another order */
         ck_assert(isnan(p.bits_per_byte));
-        ck_assert_int_eq(qp_eval_loss(&ctx, model, l, 50, &part, &err), QP_OK);
+        ck_assert_int_eq(
+            qp_eval_loss(&ctx, model, l, &(qp_eval_options){ .max_tokens = 50 }, &part, &err),
+            QP_OK);
         ck_assert(part.tokens >= 50 && part.tokens < c.trained);
+        qp_eval_options first = { .go_on = only_once };
+        ck_assert_int_eq(qp_eval_loss(&ctx, model, l, &first, &part, &err), QP_STOPPED);
         qp_loader_free(l);
     }
     ck_assert(ctx.recording && ctx.tape == NULL);
