@@ -106,6 +106,8 @@ check: ## what CI runs
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory asan
 	@$(MAKE) --no-print-directory parity PARITY=-real
+soak: quipu ## the real model killed and resumed, one thread and two: the same bytes (half an hour)
+	tests/soak.sh
 bench: $(B)/bench/run quipu ## this machine's peaks, and what training reaches of them
 	$(B)/bench/run
 demo: quipu ## train a small model, LoRA-tune it, sample from it: under four minutes
@@ -114,4 +116,4 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile
 clean: ## remove everything built
 	rm -rf build build-* quipu
-.PHONY: all test asan parity layers format format-check werror check bench demo help clean
+.PHONY: all test asan parity layers format format-check werror check soak bench demo help clean
