@@ -36,6 +36,9 @@ static qp_status open_tokenizer(qp_opened *m, qp_err *err)
 qp_status qp_open(qp_opened *m, const qp_model_args *a, qp_err *err)
 {
     *m = (qp_opened){ 0 };
+    if (a->threads < 0 || a->threads > 4096)
+        return qp_fail(err, QP_USAGE, "--threads %lld: wanted 1 to 4096, or 0 for all CPUs",
+                       (long long)a->threads);
     qp_cpu_threads((int)a->threads);
     qp_model_options o = { .compute = QP_BF16, .load_in = QP_BF16 };
     qp_status rc = storage_named("--dtype", a->dtype, &o.compute, err);

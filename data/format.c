@@ -5,7 +5,7 @@
 #include <string.h>
 
 static const qp_format *const formats[] = { &qp_format_chat, &qp_format_alpaca, &qp_format_pair,
-                                            &qp_format_text };
+                                            &qp_format_segments, &qp_format_text };
 enum { FORMATS = sizeof formats / sizeof *formats };
 
 qp_status qp_format_find(const qp_format **format, const char *type, const qp_value *record,

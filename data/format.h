@@ -25,7 +25,9 @@ typedef enum {
     QP_SAMPLE_TEXT, /* learned whole, never through a template */
     QP_SAMPLE_PAIR, /* user and assistant: through the template, or joined as they are when there is
                        none */
-    QP_SAMPLE_CHAT  /* only through a template */
+    QP_SAMPLE_CHAT, /* only through a template */
+    QP_SAMPLE_SEGMENTS /* user and assistant parts with nothing put around them; special tokens
+                          count */
 } qp_sample_kind;
 
 /* Contents point into the record or into `owned`. */
@@ -53,7 +55,8 @@ typedef struct {
                       qp_err *err);
 } qp_format;
 
-extern const qp_format qp_format_chat, qp_format_pair, qp_format_alpaca, qp_format_text;
+extern const qp_format qp_format_chat, qp_format_pair, qp_format_alpaca, qp_format_text,
+    qp_format_segments;
 
 /* The row called `type`; with "auto" the first that fits the record, among those that read a named
    field if any field is named. *format is NULL when none fits. An unknown type is QP_USAGE. */

@@ -1,5 +1,6 @@
 #include "data/corpus.h"
 #include "base/json.h"
+#include "base/rng.h"
 #include "base/zio.h"
 #include "tests/suites.h"
 #include <stdio.h>
@@ -34,9 +35,10 @@ static qp_corpus_options plain(void)
 static const char *file(const char *name, const char *text)
 {
     static char path[128];
-    qp_err err = { 0 };
     snprintf(path, sizeof path, "%s/%s", dir, name);
-    ck_assert_msg(!qp_file_write(path, text, strlen(text), &err), "%s", err.msg);
+    FILE *f = fopen(path, "w");
+    ck_assert_ptr_nonnull(f);
+    ck_assert(fputs(text, f) >= 0 && fclose(f) == 0);
     return path;
 }
 
@@ -125,6 +127,10 @@ START_TEST(types_are_found_by_looking)
         { "{\"question\":\"ab\",\"answer\":\"cd\",\"id\":3}", "abc|.cd" },
         { "{\"query\":\"ab\",\"response\":\"cd\"}", "abc|.cd" },
         { "{\"input\":\"ab\",\"output\":\"cd\"}", "abc|.cd" },
+        { "{\"segments\":[{\"label\":false,\"text\":\"ab\"},{\"label\":true,\"text\":\"cd\"},{"
+          "\"label\":false,\"text\":\"e\"},"
+          "{\"label\":true,\"text\":\"f\"}]}",
+          "abcde|.cd.f" },
         { "{\"instruction\":\"a\",\"output\":\"cd\"}",
           "### Instruction:\na\n\n### Response:\nc|.................................cd" },
         { "{\"instruction\":\"a\",\"input\":\"b\",\"output\":\"c\"}",
@@ -191,6 +197,9 @@ START_TEST(errors_name_file_and_line)
         { "[{\"text\":\"abc\"},\n{\"text\":\"abc\"\n", "a.jsonl:" },
         { "\n\n", "a.jsonl: no examples" },
         { "[]", "a.jsonl: no examples" },
+        { "{\"segments\":[{\"label\":1,\"text\":\"ab\"}]}",
+          "a.jsonl:1: segments[0]: \"label\" is a number" },
+        { "{\"segments\":[]}", "a.jsonl:1: nothing to learn (0 tokens" },
         { "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"}]}", "chat_template" },
     };
     qp_corpus_options o = plain();
@@ -246,6 +255,48 @@ START_TEST(bad_records_may_be_skipped_up_to_a_limit)
     o.bad_limit = 49;
     refused(&s, &o, QP_BADFILE,
             "2 of 4 records are bad (50 %, bad_sample_limit is 49 %), the first: ");
+}
+END_TEST
+
+/* Any change of a byte or two, any cut: a corpus or a message of one line that names the file. */
+START_TEST(damaged_files_never_do_harm)
+{
+    static const char *const texts[] = {
+        "{\"messages\":[{\"role\":\"user\",\"content\":\"a\"},{\"role\":\"assistant\",\"content\":["
+        "{\"type\":\"text\",\"text\":\"b\"}]}]}\n"
+        "{\"conversations\":[{\"from\":\"human\",\"value\":\"a\"},{\"from\":\"gpt\",\"value\":"
+        "\"b\"}]}\n",
+        "[{\"instruction\":\"a\",\"input\":\"\",\"output\":\"b\\u00e9\"},\n "
+        "{\"instruction\":\"c\",\"output\":\"d\"}]",
+        "{\"segments\":[{\"label\":true,\"text\":\"ab\"}]}\n{\"question\":\"a\",\"answer\":\"b\"}"
+        "\n{\"text\":\"xyz\"}\n",
+    };
+    qp_corpus_options o = plain();
+    int loaded = 0, refusals = 0;
+    for (uint64_t i = 0; i < 1200; i++) {
+        char *text = qp_xstrdup(texts[i % 3]);
+        uint64_t n = strlen(text);
+        for (uint64_t k = 0; k <= i % 2; k++)
+            text[qp_rng_below(1, i, 2 * k, n)] =
+                "\"{}[]:,\\0\n \xc3"[qp_rng_below(1, i, 2 * k + 1, 12)];
+        if (i % 5 == 0) text[qp_rng_below(2, i, 0, n)] = '\0';
+        o.on_bad = i % 7 ? QP_BAD_RAISE : QP_BAD_SKIP;
+        o.bad_limit = 60;
+        qp_corpus c;
+        qp_err err = { 0 };
+        qp_status rc =
+            qp_corpus_load(&c, &(qp_source){ .path = file("d.jsonl", text) }, 1, &o, &err);
+        if (!rc)
+            qp_corpus_release(&c);
+        else
+            ck_assert_msg((rc == QP_BADFILE || rc == QP_USAGE) && strstr(err.msg, "d.jsonl") &&
+                              !strchr(err.msg, '\n'),
+                          "%s", err.msg);
+        rc ? refusals++ : loaded++;
+        free(text);
+    }
+    ck_assert_int_gt(loaded, 20);
+    ck_assert_int_gt(refusals, 600);
 }
 END_TEST
 
@@ -501,6 +552,7 @@ Suite *suite_corpus(void)
     tcase_add_test(t, errors_name_file_and_line);
     tcase_add_test(t, an_over_long_record_is_refused_cut_or_left_out);
     tcase_add_test(t, bad_records_may_be_skipped_up_to_a_limit);
+    tcase_add_test(t, damaged_files_never_do_harm);
     tcase_add_test(t, a_weight_repeats_or_thins_out);
     tcase_add_test(t, the_number_of_threads_changes_nothing);
     tcase_add_test(t, sources_are_told_one_line_each);
