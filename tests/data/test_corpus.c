@@ -36,6 +36,8 @@ static const char *file(const char *name, const char *text)
 {
     static char path[128];
     snprintf(path, sizeof path, "%s/%s", dir, name);
+    unlink(
+        path); /* a file cut to nothing and written again is flushed to disk by some file systems */
     FILE *f = fopen(path, "w");
     ck_assert_ptr_nonnull(f);
     ck_assert(fputs(text, f) >= 0 && fclose(f) == 0);
@@ -273,7 +275,7 @@ START_TEST(damaged_files_never_do_harm)
     };
     qp_corpus_options o = plain();
     int loaded = 0, refusals = 0;
-    for (uint64_t i = 0; i < 1200; i++) {
+    for (uint64_t i = 0; i < 600; i++) {
         char *text = qp_xstrdup(texts[i % 3]);
         uint64_t n = strlen(text);
         for (uint64_t k = 0; k <= i % 2; k++)
@@ -295,8 +297,8 @@ START_TEST(damaged_files_never_do_harm)
         rc ? refusals++ : loaded++;
         free(text);
     }
-    ck_assert_int_gt(loaded, 20);
-    ck_assert_int_gt(refusals, 600);
+    ck_assert_int_gt(loaded, 10);
+    ck_assert_int_gt(refusals, 300);
 }
 END_TEST
 
@@ -543,6 +545,7 @@ Suite *suite_corpus(void)
 {
     Suite *s = suite_create("corpus");
     TCase *t = tcase_create("corpus");
+    tcase_set_timeout(t, 20); /* busy machines */
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, a_text_is_cut_into_windows_and_each_target_is_used_once);
     tcase_add_test(t, a_text_without_a_target_is_refused);
