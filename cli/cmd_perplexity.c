@@ -1,6 +1,7 @@
 #include "cli/cmd.h"
 #include "cli/open.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "base/thread.h"
 #include "base/zio.h"
 #include "eval/perplexity.h"
@@ -94,6 +95,10 @@ static qp_status run(const options *o, qp_err *err)
         .method = o->method, .context = o->context, .stride = o->stride, .rows = o->rows
     };
     po.bos = qp_tokenizer_bos(m.tokenizer);
+    int64_t made_for = qp_model_config(m.model)->max_positions;
+    if (o->context > made_for)
+        qp_warn("context %lld: the model was made for %lld positions", (long long)o->context,
+                (long long)made_for);
     if (isatty(STDERR_FILENO)) po.progress = show_progress;
     rc = read_ids(o, &m, &ids, &bytes, err);
     double start = qp_now();
