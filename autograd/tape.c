@@ -2,6 +2,10 @@
 #include <string.h>
 #include <unistd.h>
 
+/* A limit on address space (ulimit -v, a batch system's) may allow less than the machine has: then
+   the default budget is halved until it fits, down to this. */
+enum { LEAST = 1 << 26 };
+
 static size_t machine_memory(void)
 {
     return (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
@@ -10,7 +14,10 @@ static size_t machine_memory(void)
 qp_status qp_ctx_init(qp_ctx *c, const qp_backend *be, size_t budget_bytes, qp_err *err)
 {
     *c = (qp_ctx){ .be = be, .recording = true };
-    return qp_arena_init(&c->arena, budget_bytes ? budget_bytes : machine_memory(), err);
+    size_t budget = budget_bytes ? budget_bytes : machine_memory();
+    qp_status rc = qp_arena_init(&c->arena, budget, err);
+    while (rc && !budget_bytes && budget > LEAST) rc = qp_arena_init(&c->arena, budget /= 2, err);
+    return rc;
 }
 
 void qp_ctx_release(qp_ctx *c)

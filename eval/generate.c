@@ -45,13 +45,14 @@ static qp_status next_logits(qp_ctx *c, qp_model *m, const qp_batch *b, qp_kv *k
     int64_t v = qp_cols(y);
     copy_f32(logits, y, v);
     qp_scope_close(&c->arena, &scope);
-    for (int64_t i = 0; i < v; i++)
-        if (!isfinite(logits[i]))
-            return qp_fail(
-                err, QP_FAIL,
-                "the logit of token %lld is %g: the weights or the activations are not finite",
-                (long long)i, (double)logits[i]);
-    return QP_OK;
+    int64_t i = 0;
+    while (i < v && isfinite(logits[i])) i++;
+    if (i == v) return QP_OK;
+    qp_status rc = qp_model_check_finite(m, err);
+    return rc ? rc
+              : qp_fail(err, QP_FAIL,
+                        "the logit of token %lld is %g, though every weight is finite",
+                        (long long)i, (double)logits[i]);
 }
 
 static bool is_stop(const qp_generate_options *o, int32_t id)

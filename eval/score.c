@@ -10,13 +10,14 @@ qp_status qp_score(qp_ctx *c, qp_model *m, const qp_batch *b, double *nll, qp_er
     qp_model_loss(c, m, b, nll);
     qp_scope_close(&c->arena, &scope);
     c->recording = recording;
-    for (int64_t i = 0; i < b->n; i++)
-        if (!isfinite(nll[i]))
-            return qp_fail(err, QP_FAIL,
-                           "the loss of token %d at position %d is %g: the weights or the "
-                           "activations are not finite",
-                           (int)b->targets[i], (int)b->pos[i] + 1, nll[i]);
-    return QP_OK;
+    int64_t i = 0;
+    while (i < b->n && isfinite(nll[i])) i++;
+    if (i == b->n) return QP_OK;
+    qp_status rc = qp_model_check_finite(m, err);
+    return rc ? rc
+              : qp_fail(err, QP_FAIL,
+                        "the loss of token %d at position %d is %g, though every weight is finite",
+                        (int)b->targets[i], (int)b->pos[i] + 1, nll[i]);
 }
 
 void qp_tally_add(qp_tally *t, const qp_batch *b, const double *nll)

@@ -4,7 +4,8 @@
 #include "model/model.h"
 
 /* nll[i] of every row of b with a target, 0 for the others. Nothing is recorded and no memory stays
-   in use. A value that is not finite is QP_FAIL, naming the row. */
+   in use. A value that is not finite is QP_BADFILE, naming the weight at fault, or QP_FAIL, naming
+   the row. */
 qp_status qp_score(qp_ctx *c, qp_model *m, const qp_batch *b, double *nll,
                    qp_err *err) QP_MUST_CHECK;
 

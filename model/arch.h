@@ -56,6 +56,7 @@ typedef struct {
 
 struct qp_model {
     const qp_arch *arch;
+    char *path; /* opened from; NULL: made fresh */
     qp_config config;
     qp_model_options options;
     qp_params *params;

@@ -103,6 +103,7 @@ qp_status qp_model_open(qp_model **out, const char *path, const qp_model_options
     if (!rc) rc = qp_config_load(&cfg, path, err);
     if (rc) return rc;
     qp_model *m = new_model(&cfg, o);
+    m->path = qp_xstrdup(path);
     rc = qp_source_open(&m->source, path, err);
     if (!rc) rc = qp_weights_attach(m, path, err);
     if (!rc) rc = apply_rope_freqs(m, err);
@@ -157,6 +158,7 @@ void qp_model_free(qp_model *m)
     free(m->adapter.linear);
     qp_safetensors_release(&m->adapter.file);
     qp_source_release(&m->source);
+    free(m->path);
     free(m);
 }
 

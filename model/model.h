@@ -98,4 +98,7 @@ qp_status qp_model_save_adapter(qp_model *m, const char *dir, const char *base_p
 qp_status qp_model_save(qp_model *m, const char *dir, qp_storage dtype, qp_err *err) QP_MUST_CHECK;
 /* SHA-256 over names and bits of the base weights as held: for run.json and resume. */
 void qp_model_hash(const qp_model *m, char hex[65]);
+/* QP_BADFILE, naming the weight, when one of all values is no finite number. Reads every value: for
+   when a loss is none. */
+qp_status qp_model_check_finite(const qp_model *m, qp_err *err) QP_MUST_CHECK;
 #endif

@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static const char prefix[] = "checkpoint-";
@@ -178,6 +179,30 @@ qp_status qp_sweep(const char *run, qp_err *err)
     return rc;
 }
 
+static int is_entry(const struct dirent *e)
+{
+    return strcmp(e->d_name, ".") && strcmp(e->d_name, "..");
+}
+
+void qp_remove_unused(const char *run)
+{
+    struct dirent **entry;
+    int n = scandir(run, &entry, is_entry, alphasort);
+    char *path = qp_path_join(run, ".lock");
+    if (n == 1 && !strcmp(entry[0]->d_name, ".lock") && !unlink(path)) (void)rmdir(run);
+    for (int i = 0; i < n; i++) free(entry[i]);
+    if (n >= 0) free(entry);
+    free(path);
+}
+
+/* False when the file was removed, as qp_remove_unused does, between its opening and its lock. */
+static bool is_still_there(int fd, const char *path)
+{
+    struct stat held, there;
+    return !fstat(fd, &held) && !stat(path, &there) && held.st_ino == there.st_ino &&
+           held.st_dev == there.st_dev;
+}
+
 qp_status qp_lock(const char *run, int *fd, qp_err *err)
 {
     char *path = qp_path_join(run, ".lock"), host[64] = "", owner[128] = "", text[128];
@@ -197,6 +222,10 @@ qp_status qp_lock(const char *run, int *fd, qp_err *err)
                    : qp_fail(err, QP_IO, "%s: flock: %s", path, strerror(errno));
         close(*fd);
         *fd = -1;
+    } else if (!is_still_there(*fd, path)) {
+        close(*fd);
+        *fd = -1;
+        rc = qp_fail(err, QP_FAIL, "output_dir %s was removed by another process just now", run);
     } else {
         int n = snprintf(text, sizeof text, "process %ld on %s\n", (long)getpid(), host);
         if (ftruncate(*fd, 0) ||

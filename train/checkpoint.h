@@ -32,4 +32,6 @@ qp_status qp_sweep(const char *run, qp_err *err) QP_MUST_CHECK;
 /* One process a folder: an flock on run/.lock, which the kernel drops when the process ends,
  * however it ends. */
 qp_status qp_lock(const char *run, int *fd, qp_err *err) QP_MUST_CHECK;
+/* Removes a locked folder that holds nothing but the lock. */
+void qp_remove_unused(const char *run);
 #endif

@@ -185,10 +185,11 @@ static qp_status print_step(qp_session *r, const qp_step_result *res, qp_err *er
     return qp_metrics_step(&r->metrics, &l, err);
 }
 
-/* Names the step, what was no number, where the batch lies in the data, and how its first document
- * begins. */
+/* Names the weight that came so from its file, or the step, what was no number, where the batch
+ * lies in the data, and how its first document begins. */
 static qp_status nonfinite(qp_session *r, const qp_step_result *res, qp_position from, qp_err *err)
 {
+    if (!r->p.updates && qp_model_check_finite(r->s.model, err)) return err->status;
     int64_t micro = res->bad_micro < 0 ? 0 : res->bad_micro;
     const qp_batch *b = &r->stepper.batch[micro];
     qp_buf text = { 0 };
@@ -221,7 +222,7 @@ static qp_status take_step(qp_session *r, bool *stopped, qp_err *err)
     if (rc || (*stopped = res.stopped)) return rc;
     if (!res.finite) {
         rc = nonfinite(r, &res, from, err);
-        if (strcmp(r->o->on_nonfinite, "skip")) return rc;
+        if (rc != QP_FAIL || strcmp(r->o->on_nonfinite, "skip")) return rc;
         qp_warn("%s", err->msg);
         *err = (qp_err){ 0 };
     } else {
@@ -346,10 +347,12 @@ qp_status qp_train_run(const qp_options *o, FILE *out, qp_err *err)
     r->dir = o->output_dir;
     r->metrics.jsonl = -1;
     catch_signals();
+    bool is_new = !qp_path_exists(r->dir);
     qp_status rc = qp_mkdirs(r->dir, err);
     if (!rc) rc = qp_lock(r->dir, &lock, err);
     if (!rc) rc = run_locked(r, out, err);
     close_session(r);
+    if (rc && is_new && lock >= 0) qp_remove_unused(r->dir);
     if (lock >= 0) close(lock);
     free(r);
     return rc;

@@ -1,5 +1,8 @@
+#include "base/asan.h"
 #include "tests/suites.h"
 #include "tests/support/gradcheck.h"
+#include <sys/resource.h>
+#include <unistd.h>
 
 static qp_tensor *x(qp_ctx *c) { return test_leaf(c, QP_F32, 2, (int64_t[]){ 50, 100 }, 1); }
 
@@ -141,6 +144,23 @@ START_TEST(text_of_a_tensor)
 }
 END_TEST
 
+#ifndef QP_ASAN /* whose shadow memory is beyond any such limit */
+START_TEST(a_limit_on_address_space_leaves_a_smaller_budget)
+{
+    size_t machine = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+    struct rlimit limit = { machine / 2, machine / 2 };
+    qp_ctx c;
+    qp_err err = { 0 };
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
+    ck_assert_int_eq(qp_ctx_init(&c, qp_cpu_backend(), machine, &err), QP_NOMEM);
+    ck_assert_int_eq(qp_ctx_init(&c, qp_cpu_backend(), 0, &err), QP_OK);
+    ck_assert_uint_lt(c.arena.cap, machine);
+    ck_assert_uint_ge(c.arena.cap, machine / 8);
+    qp_ctx_release(&c);
+}
+END_TEST
+#endif
+
 Suite *suite_tape(void)
 {
     Suite *s = suite_create("tape");
@@ -151,6 +171,9 @@ Suite *suite_tape(void)
     tcase_add_test(t, values_and_gradients_come_back_during_the_walk);
     tcase_add_test(t, scale_and_value_of_the_loss);
     tcase_add_test(t, text_of_a_tensor);
+#ifndef QP_ASAN
+    tcase_add_test(t, a_limit_on_address_space_leaves_a_smaller_budget);
+#endif
     tcase_add_exit_test(t, backward_of_what_depends_on_nothing_exits_70, 70);
     tcase_add_exit_test(t, backward_of_a_matrix_exits_70, 70);
     tcase_add_exit_test(t, gradient_that_would_die_with_its_scope_exits_70, 70);

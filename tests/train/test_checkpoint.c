@@ -228,6 +228,22 @@ START_TEST(a_second_process_is_refused_until_the_first_ends)
 }
 END_TEST
 
+START_TEST(a_folder_with_nothing_but_its_lock_is_removed)
+{
+    int fd = -1;
+    good(qp_lock(run, &fd, &err));
+    write_in(run, "config.yaml", "x: 1");
+    qp_remove_unused(run);
+    ck_assert(there("config.yaml") && there(".lock"));
+    char *path = qp_path_join(run, "config.yaml");
+    ck_assert_int_eq(unlink(path), 0);
+    qp_remove_unused(run);
+    ck_assert(!qp_path_exists(run));
+    close(fd);
+    free(path);
+}
+END_TEST
+
 Suite *suite_checkpoint(void)
 {
     Suite *s = suite_create("checkpoint");
@@ -245,6 +261,7 @@ Suite *suite_checkpoint(void)
     tcase_add_test(t, a_folder_of_the_same_name_is_replaced);
     tcase_add_test(t, sweeping_removes_what_a_killed_save_left);
     tcase_add_test(t, a_second_process_is_refused_until_the_first_ends);
+    tcase_add_test(t, a_folder_with_nothing_but_its_lock_is_removed);
     suite_add_tcase(s, t);
     return s;
 }
