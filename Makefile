@@ -84,8 +84,8 @@ test: quipu $(B)/tests/run ## the Check suites; T=name runs one
 asan: ## the suites under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory ASAN=1 B=build-asan OPT=-O1 build-asan/tests/run build-asan/quipu
 	CK_RUN_SUITE=$(T) QP_BUILD=build-asan ASAN_OPTIONS=detect_leaks=1 CK_TIMEOUT_MULTIPLIER=6 build-asan/tests/run
-parity: $(B)/parity ## compare with golden data; GOLDEN=DIR [PARITY=group,...]
-	@if [ -d "$(GOLDEN)" ]; then $(B)/parity "$(GOLDEN)" "$(SHARED)" "$(PARITY_GROUPS)"; \
+parity: quipu $(B)/parity ## compare with golden data; GOLDEN=DIR [PARITY=group,...]
+	@if [ -d "$(GOLDEN)" ]; then QP_BUILD=$(B) $(B)/parity "$(GOLDEN)" "$(SHARED)" "$(PARITY_GROUPS)"; \
 	else echo "parity: SKIPPED: no golden data at $(GOLDEN) (say GOLDEN=DIR)"; fi
 PARITY_GROUPS = $(if $(filter command line environment,$(origin PARITY)),$(PARITY))
 layers: ## every #include against the table in docs/ARCHITECTURE.md

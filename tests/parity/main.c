@@ -27,8 +27,7 @@ static const char *const not_built[] = { "ops/elementwise.safetensors",
                                          "tokenizers/llama2",
                                          "tokenizers/templates/llama2.jsonl",
                                          "real/ppl_lm_eval.json",
-                                         "real/choice",
-                                         "bad" };
+                                         "real/choice" };
 
 typedef struct {
     const char *only;
