@@ -11,10 +11,11 @@ typedef struct {
 } qp_message;
 
 typedef struct qp_chat qp_chat; /* a template row; static */
-/* name: llama3 (Meta's: content untrimmed), llama3-hf (the same, trimmed), llama3.1-hf, llama3.2-hf, chatml, smollm2,
-   none; auto: from the tokenizer's own template, told by what it contains, or else from its special tokens ("none" when
-   it has neither). A template that is not known word for word is named in a warning. A tokenizer without the tokens
-   that the template needs: QP_USAGE. */
+/* name: llama3 (Meta's: content untrimmed), llama3-hf (the same, trimmed), llama3.1-hf,
+   llama3.2-hf, chatml, smollm2, none; auto: from the tokenizer's own template, told by what it
+   contains, or else from its special tokens ("none" when it has neither). A template that is not
+   known word for word is named in a warning. A tokenizer without the tokens that the template
+   needs: QP_USAGE. */
 qp_status qp_chat_find(const qp_chat **chat, const char *name, const qp_tokenizer *t,
                        qp_err *err) QP_MUST_CHECK;
 const char *qp_chat_name(const qp_chat *chat);

@@ -1,5 +1,5 @@
 /* Bytes to ids and back. Kinds: "bytes" (id = byte), tokenizer.json (byte-level BPE), the
- * vocabulary in a GGUF. */
+   vocabulary in a GGUF, Meta's tokenizer.model of Llama 3. */
 #ifndef QP_DATA_TOKENIZER_H
 #define QP_DATA_TOKENIZER_H
 #include "base/buf.h"
@@ -15,9 +15,9 @@ void qp_ids_add(qp_ids *ids, int32_t id);
 void qp_ids_release(qp_ids *ids);
 
 enum {
-    QP_TOK_BOS = 1,
-    QP_TOK_SPECIAL = 2
-}; /* BOS in front if the tokenizer has one; special-token text counts as such */
+    QP_TOK_BOS = 1,     /* BOS in front, if the tokenizer has one */
+    QP_TOK_SPECIAL = 2, /* the text of special tokens counts as such, not as plain text */
+};
 
 /* path: "bytes", a tokenizer.json, tokenizer.model, a folder with one, or a .gguf. Read-only and
  * thread-safe after opening. */
@@ -39,10 +39,11 @@ qp_status qp_tokenizer_decode(const qp_tokenizer *t, const int32_t *ids, int64_t
 int64_t qp_tokenizer_vocab(const qp_tokenizer *t);
 int32_t qp_tokenizer_bos(const qp_tokenizer *t); /* -1: none is added */
 int32_t qp_tokenizer_eos(const qp_tokenizer *t); /* -1: none known */
-int32_t qp_tokenizer_id(const qp_tokenizer *t,
-                        const char *token);           /* exact special or vocabulary entry; -1 */
-const char *qp_tokenizer_kind(const qp_tokenizer *t); /* "bytes", "llama3", "smollm2", "bpe" */
+/* The token with exactly these bytes, special ones first; -1: none. */
+int32_t qp_tokenizer_id(const qp_tokenizer *t, const char *token);
+const char *qp_tokenizer_kind(const qp_tokenizer *t);     /* "bytes", "llama3", "smollm2", "bpe" */
 const char *qp_tokenizer_template(const qp_tokenizer *t); /* the model's own jinja text, or NULL */
+/* Of all that decides ids: the same for a GGUF and the tokenizer.json of its model. */
 void qp_tokenizer_hash(const qp_tokenizer *t, char hex[65]);
 /* Writes tokenizer.json, tokenizer_config.json, special_tokens_map.json (and chat template) into
    dir: a copy of what lay beside the model, or made from GGUF metadata. "bytes": nothing. */

@@ -25,8 +25,7 @@ static inline uint32_t qp_utf8_next(const char **s)
 typedef enum { QP_OTHER_CHAR, QP_LETTER, QP_NUMBER, QP_SPACE } qp_char_class;
 qp_char_class qp_class_of(uint32_t c); /* L*, N*, White_Space or none of them */
 bool qp_is_space(uint32_t c);
-bool qp_is_py_space(
-    uint32_t c); /* what Python's str.strip() takes: the same and U+001C .. U+001F */
+bool qp_is_py_space(uint32_t c); /* as str.strip() of Python: U+001C .. U+001F too */
 
 /* White space at the end, beginning of s[from..to), which may hold invalid UTF-8: the place where
    the run that touches the border begins, ends. */
