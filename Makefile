@@ -13,7 +13,7 @@ WARN      = -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-pr
             -Wvla -Wundef $(if $(WERROR),-Werror)
 OPT      ?= -O3
 # No -ffast-math: NaN must stay NaN. No -march=native: kernels are built for several instruction sets.
-CFLAGS    = -std=gnu11 $(OPT) -g -fno-math-errno -fopenmp -pthread $(WARN) -I. -D_GNU_SOURCE $(SAN) $(INC) $(EXTRA)
+CFLAGS    = -std=gnu11 $(OPT) -g -fno-math-errno -fno-trapping-math -fopenmp -pthread $(WARN) -I. -D_GNU_SOURCE $(SAN) $(INC) $(EXTRA)
 SAN       = $(if $(ASAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 comma     = ,
 MULTI    := $(shell $(CC) -print-multiarch 2>/dev/null)

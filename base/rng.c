@@ -1,15 +1,18 @@
 #include "base/rng.h"
 #include <math.h>
 
-/* A counter's four words as two of 64 bits. */
+/* Philox 4x32 with ten rounds: a counter's four words as two of 64 bits. */
+enum { ROUNDS = 10 };
 typedef struct {
     uint64_t a, b;
 } pair;
 
 static pair philox(uint64_t key, uint64_t stream, uint64_t index)
 {
-    uint32_t c[4];
-    qp_philox(c, key, stream, index);
+    uint32_t c[4] = { (uint32_t)index, (uint32_t)(index >> 32), (uint32_t)stream,
+                      (uint32_t)(stream >> 32) };
+    for (int round = 0; round < ROUNDS; round++, key = qp_philox_step(key))
+        qp_philox_round(&c[0], &c[1], &c[2], &c[3], key);
     return (pair){ (uint64_t)c[1] << 32 | c[0], (uint64_t)c[3] << 32 | c[2] };
 }
 

@@ -10,34 +10,7 @@ typedef struct {
     uint64_t next; /* the next stream to hand out */
 } qp_rng;
 
-/* A key for one purpose of one seed; purposes are short names such as "init", "dropout", "shuffle".
- */
+/* A key for one purpose of one seed; purposes are short names: "init", "dropout", "shuffle". */
 uint64_t qp_rng_key(uint64_t seed, const char *purpose);
 static inline uint64_t qp_rng_stream(qp_rng *r) { return r->next++; }
-/* The generator itself: four words for one counter. Inline, so that a loop over indices vectorises.
- */
-static inline void qp_philox(uint32_t out[4], uint64_t key, uint64_t stream, uint64_t index)
-{
-    uint32_t c0 = (uint32_t)index, c1 = (uint32_t)(index >> 32);
-    uint32_t c2 = (uint32_t)stream, c3 = (uint32_t)(stream >> 32);
-    uint32_t k0 = (uint32_t)key, k1 = (uint32_t)(key >> 32);
-    for (int round = 0; round < 10; round++) {
-        uint64_t p0 = (uint64_t)0xD2511F53u * c0, p1 = (uint64_t)0xCD9E8D57u * c2;
-        c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
-        c1 = (uint32_t)p1;
-        c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
-        c3 = (uint32_t)p0;
-        k0 += 0x9E3779B9u; /* the golden ratio and sqrt(3) - 1: the paper's Weyl sequence of keys */
-        k1 += 0xBB67AE85u;
-    }
-    out[0] = c0;
-    out[1] = c1;
-    out[2] = c2;
-    out[3] = c3;
-}
-uint64_t qp_rng_u64(uint64_t key, uint64_t stream, uint64_t index);
-double qp_rng_uniform(uint64_t key, uint64_t stream, uint64_t index); /* [0, 1) with 53 bits */
-double qp_rng_normal(uint64_t key, uint64_t stream, uint64_t index);  /* N(0, 1), Box-Muller */
-/* 0 .. n-1 without bias that matters (multiply-shift of 64 bits); n > 0. */
-uint64_t qp_rng_below(uint64_t key, uint64_t stream, uint64_t index, uint64_t n);
 #endif
