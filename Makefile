@@ -64,13 +64,13 @@ $(B)/bench/run: $(BENCH:%.c=$(B)/%.o) $(LIB)
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -c $< -o $@
+	$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
 define kernel_rule
 $(B)/$(1)/%.o: %.c
 	@mkdir -p $$(@D)
 	$$(CC) $$(CFLAGS) $$(FLAGS_$(lastword $(subst -, ,$(1)))) -DQP_ISA=$(lastword $(subst -, ,$(1))) \
 	    $$(if $$(filter $(FUSED),$$(basename $$(notdir $$<))),,-ffp-contract=off) \
-	    -DQP_T_$(shell echo $(firstword $(subst -, ,$(1))) | tr a-z A-Z) -MMD -c $$< -o $$@
+	    -DQP_T_$(shell echo $(firstword $(subst -, ,$(1))) | tr a-z A-Z) -MMD -MP -c $$< -o $$@
 endef
 $(foreach b,$(BUILDS),$(eval $(call kernel_rule,$(b))))
 $(B)/autograd/cpu/gemm_bf16.o: CFLAGS += $(FLAGS_v4) -mavx512bf16
