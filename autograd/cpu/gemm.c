@@ -2,12 +2,11 @@
    that row and the other operand alone, not on the rows beside it, its place, their number or the
    thread count.
 
-   C (rows, cols) = A (rows, depth) B (depth, cols) is cut into tasks: a block of columns, whose
-   width depends on (cols, depth) alone, by a block of rows. A task goes over the depth in even
-   steps, again a function of the shape, and in each over its rows in tiles of counts that give
-   equal bits (qp_product.tile_rows). The last tile is padded with zero rows in the work area. What
-   is not stored as the library wants it (another storage, a row range that needs padding) is
-   unpacked there too; all else is multiplied in place. */
+   C (rows, cols) = A (rows, depth) B (depth, cols) is cut into tasks, blocks of rows by columns. A
+   task goes over the depth in even steps, again a function of the shape, and in each over its rows
+   in tiles of counts that give equal bits (qp_product.tile_rows). The last tile is padded with zero
+   rows in the work area. What is not stored as the library wants it (another storage, a row range
+   that needs padding) is unpacked there too; all else is multiplied in place. */
 #include "autograd/cpu/kernel.h"
 #include "autograd/cpu/product.h"
 #include "autograd/cpu/weight.h"
@@ -125,19 +124,27 @@ static void task(const job *j, int64_t i0, int64_t c0, char *work)
     }
 }
 
-/* Two tasks a thread where the rows allow it. A row's bits do not depend on its block, so the
-   thread count may decide here, and only here. */
-static void cut(job *j, int threads)
+static int64_t parts_of(int64_t n, int64_t part) { return (n + part - 1) / part; }
+
+/* The largest blocks that a task may have, then smaller ones until every thread has two tasks and
+   as many as the others. The thread count may decide only what no bit depends on: the block of a
+   row, and with some products the block of a column. */
+static void cut(job *j, int64_t threads)
 {
     const qp_product *p = j->p;
-    j->block_cols = even(j->cols, p->cols, 16);
+    int64_t across = parts_of(j->cols, p->cols), down = parts_of(j->rows, p->rows), tasks;
+    while ((tasks = across * down) < 2 * threads || (tasks % threads && tasks < 8 * threads)) {
+        bool rows = (!j->ta || p->any_block) && j->rows / down > QP_TILE_ROWS,
+             cols = p->any_block && j->cols / across > 64;
+        if (!rows && !cols) break;
+        if (rows && (!cols || j->rows / down >= j->cols / across))
+            down++;
+        else
+            across++;
+    }
+    j->block_cols = even(j->cols, parts_of(j->cols, across), 16);
+    j->block_rows = even(j->rows, parts_of(j->rows, down), j->ta ? 16 : QP_TILE_ROWS);
     j->step = even(j->depth, p->depth, 16);
-    int64_t blocks = (j->cols + j->block_cols - 1) / j->block_cols;
-    int64_t groups = (2 * threads + blocks - 1) / blocks;
-    int64_t rows = (j->rows + groups - 1) / groups;
-    rows = (rows + QP_TILE_ROWS - 1) / QP_TILE_ROWS * QP_TILE_ROWS;
-    j->block_rows =
-        j->ta ? even(j->rows, p->rows, 16) : even(j->rows, least(rows, p->rows), QP_TILE_ROWS);
 }
 
 static void run(job *j, void *work)
@@ -146,9 +153,8 @@ static void run(job *j, void *work)
     if (j->rows == 0 || j->cols == 0 || j->depth == 0) return;
     int threads = omp_get_max_threads();
     bool parallel = threads > 1 && j->rows * j->cols * j->depth > 64 * QP_GRAIN;
-    cut(j, threads);
-    int64_t across = (j->cols + j->block_cols - 1) / j->block_cols;
-    int64_t down = (j->rows + j->block_rows - 1) / j->block_rows;
+    cut(j, parallel ? threads : 1);
+    int64_t across = parts_of(j->cols, j->block_cols), down = parts_of(j->rows, j->block_rows);
     if (!parallel)
         omp_set_num_threads(1); /* outside a region the library would start threads itself */
 #pragma omp parallel for schedule(dynamic) if (parallel)

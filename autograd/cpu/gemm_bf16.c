@@ -29,7 +29,7 @@ block(const int h, const int nv, int64_t steps, const E *a, const E *b, S *c, in
         for (int v = 0; v < nv; v++) _mm512_storeu_ps(c + i * ldc + v * LANES, sum[i][v]);
 }
 
-static void turn(E *out, const V *in, int64_t ld, int64_t values, int64_t lines)
+static inline void turn(E *out, const V *in, int64_t ld, int64_t values, int64_t lines)
 {
     const V *next = values == 2 ? in + ld : NULL;
     if (next)
@@ -46,5 +46,6 @@ const qp_product qp_avx512_bf16 = { .name = "loop avx512_bf16",
                                     .rows = 576,
                                     .cols = 512,
                                     .depth = 2048,
+                                    .any_block = true,
                                     .tile_rows = tile_rows,
                                     .multiply = multiply };

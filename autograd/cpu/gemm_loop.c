@@ -34,7 +34,7 @@ block(const int h, const int nv, int64_t steps, const E *a, const E *b, S *c, in
         for (int v = 0; v < nv; v++) *(loose *)(c + i * ldc + v * LANES) = sum[i][v];
 }
 
-static void turn(E *out, const V *in, int64_t ld, int64_t values, int64_t lines)
+static inline void turn(E *out, const V *in, int64_t ld, int64_t values, int64_t lines)
 {
     (void)ld, (void)values;
     memcpy(out, in, (size_t)lines * sizeof(E));
@@ -51,5 +51,6 @@ const qp_product K(qp_loop) = { .name = "loop " TEXT(QP_ISA),
                                 .rows = 96 * (24 / sizeof(R)), /* C_BYTES / 512 columns */
                                 .cols = 512,
                                 .depth = 4096 / sizeof(R),
+                                .any_block = true,
                                 .tile_rows = tile_rows,
                                 .multiply = multiply };

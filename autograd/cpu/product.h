@@ -36,6 +36,7 @@ typedef struct {
     qp_storage in, out;  /* of A and B, of C */
     int64_t rows;        /* largest C that a task holds; rows a multiple of QP_TILE_ROWS */
     int64_t cols, depth; /* largest panel of B */
+    bool any_block;      /* an element's bits do not depend on the columns beside it either */
     bool dense;          /* wants A, B and C without gaps between rows */
     /* Rows of the next tile when `left` remain; more than left: the tile is padded with zero rows.
        Row counts that it returns for one shape of B give a row the same bits. */

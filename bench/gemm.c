@@ -1,0 +1,167 @@
+/* Products: what the libraries reach when called on one large product by each thread, and what our
+ * tiles reach on the shapes of training. GFLOP/s, all threads; the share is of the fastest figure
+ * of the type. */
+#include "bench/bench.h"
+#include "autograd/backend.h"
+#include "autograd/cpu/product.h"
+#include "autograd/work.h"
+#include "base/thread.h"
+#include <math.h>
+#include <omp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { NT, NN, TN, KINDS };
+static const struct {
+    const char *what;
+    int64_t n, m, k;
+} shapes[] = {
+    { "1B, up", 512, 8192, 2048 },     { "1B, up", 2048, 8192, 2048 },
+    { "1B, down", 512, 2048, 8192 },   { "1B, LoRA a", 512, 16, 2048 },
+    { "1B, LoRA b", 512, 2048, 16 },   { "135M, up", 2048, 1536, 576 },
+    { "135M, down", 2048, 576, 1536 }, { "135M, q", 512, 576, 576 },
+    { "135M, head", 512, 4096, 576 },  { "15M, up", 4096, 768, 288 },
+    { "15M, q", 4096, 288, 288 },      { "1B, one row", 1, 8192, 2048 },
+    { "135M, one row", 1, 1536, 576 },
+};
+enum { SHAPES = sizeof shapes / sizeof *shapes };
+
+/* Small values that are no zeros: multiplying zeros draws less power, so the clock may rise. */
+static void *values(qp_storage s, int64_t n)
+{
+    void *m = aligned_alloc(64, (qp_storage_bytes(s, n) + 63) / 64 * 64 + 64);
+    for (int64_t i = 0; i < n; i++) {
+        float v = (float)(i * 37 % 16 - 7);
+        if (s == QP_F32) ((float *)m)[i] = v;
+        if (s == QP_BF16) ((uint16_t *)m)[i] = (uint16_t)(v > 0 ? 0x3f80 + i % 7 : 0xbf80 + i % 7);
+    }
+    return m;
+}
+
+/* The best of the calls in half a second, and at least three. */
+static double fastest(void (*call)(const void *), const void *arg)
+{
+    double best = INFINITY, until = qp_now() + 0.5;
+    for (int i = 0; i < 3 || qp_now() < until; i++) {
+        double start = qp_now();
+        call(arg);
+        best = fmin(best, qp_now() - start);
+    }
+    return best;
+}
+
+typedef struct {
+    const qp_product *p;
+    qp_tile *tile; /* one a thread */
+} whole;
+
+static void all_threads(const void *arg)
+{
+    const whole *w = arg;
+#pragma omp parallel
+    w->p->multiply(&w->tile[omp_get_thread_num()]);
+}
+
+static void library(const void *arg, double *value)
+{
+    enum { SIDE = 1536 };
+    const qp_product *p = arg;
+    int threads = omp_get_max_threads();
+    whole w = { p, calloc((size_t)threads, sizeof *w.tile) };
+    if (qp_product_fault(p)) value[1] = 1;
+    for (int i = 0; i < threads; i++)
+        w.tile[i] = (qp_tile){ .rows = SIDE,
+                               .cols = SIDE,
+                               .depth = SIDE,
+                               .a = values(p->in, SIDE * SIDE),
+                               .b = values(p->in, SIDE * SIDE),
+                               .c = values(p->out, SIDE * SIDE),
+                               .lda = SIDE,
+                               .ldb = SIDE,
+                               .ldc = SIDE,
+                               .tb = true };
+    value[0] = 2e-9 * pow(SIDE, 3) * threads / fastest(all_threads, &w);
+}
+
+typedef struct {
+    const qp_kernels *k;
+    qp_storage type;
+    int kind, shape;
+    void *x, *y, *z, *work;
+    qp_tensor w;
+} job;
+
+static void multiply(const void *arg)
+{
+    const job *j = arg;
+    int64_t n = shapes[j->shape].n, m = shapes[j->shape].m, k = shapes[j->shape].k;
+    if (j->kind == NT)
+        j->k->matmul_nt(j->y, j->type, 0, 1, j->x, &j->w, 0, n, m, k, j->work);
+    else if (j->kind == NN)
+        j->k->matmul_nn(j->x, j->type, 0, 1, j->y, &j->w, 0, n, m, k, j->work);
+    else
+        j->k->matmul_tn(j->z, 0, 1, j->y, j->x, n, m, k, j->work);
+}
+
+typedef struct {
+    qp_storage type;
+    int shape;
+} cell;
+
+static void ours(const void *arg, double *value)
+{
+    const cell *c = arg;
+    int64_t n = shapes[c->shape].n, m = shapes[c->shape].m, k = shapes[c->shape].k;
+    job j = { .k = qp_cpu_backend()->k[c->type], .type = c->type, .shape = c->shape };
+    j.x = values(c->type, n * k);
+    j.y = values(c->type, n * m);
+    j.z = values(QP_F32, m * k);
+    j.work = aligned_alloc(64, qp_matmul_work());
+    j.w = (qp_tensor){
+        .storage = c->type, .ndim = 2, .shape = { m, k }, .data = values(c->type, m * k)
+    };
+    for (j.kind = NT; j.kind < KINDS; j.kind++)
+        if (n > 1 || j.kind == NT)
+            value[j.kind] = 2e-9 * (double)(n * m * k) / fastest(multiply, &j);
+}
+
+static double peak(const char *type, const qp_product *const *p, int n)
+{
+    double most = 0;
+    bench_result r;
+    for (int i = 0; i < n; i++) {
+        if (!p[i] || !bench_child(library, p[i], &r)) continue;
+        printf("%-5s %-24s one large product a thread %5.0f GFLOP/s%s\n", type, p[i]->name,
+               r.value[0], r.value[1] != 0 ? " (fails our self-test)" : "");
+        most = fmax(most, r.value[0]);
+    }
+    return most;
+}
+
+int bench_gemm(void)
+{
+    static const qp_storage types[] = { QP_BF16, QP_F32 };
+    const qp_product *f32[] = { qp_blas_f32() }, *bf16[] = { qp_dnnl_bf16(false) };
+    double most[] = { peak("bf16", bf16, 1), peak("f32", f32, 1) };
+    static bench_result r[2][SHAPES];
+    for (int t = 0; t < 2; t++)
+        for (int s = 0; s < SHAPES; s++) {
+            if (!bench_child(ours, &(cell){ types[t], s }, &r[t][s])) return 1;
+            for (int k = 0; k < KINDS; k++) most[t] = fmax(most[t], r[t][s].value[k]);
+        }
+    printf("%-15s %-20s %-5s %11s %11s %11s   GFLOP/s, share of the fastest\n", "",
+           "rows x out x in", "type", "x w^T", "dy w", "dy^T x");
+    for (int s = 0; s < SHAPES; s++)
+        for (int t = 0; t < 2; t++) {
+            char shape[40];
+            snprintf(shape, sizeof shape, "%lld x %lld x %lld", (long long)shapes[s].n,
+                     (long long)shapes[s].m, (long long)shapes[s].k);
+            printf("%-15s %-20s %-5s", shapes[s].what, shape, qp_storages[types[t]].name);
+            for (int k = 0; k < KINDS; k++)
+                if (r[t][s].value[k] > 0)
+                    printf(" %6.0f %3.0f%%", r[t][s].value[k], 100 * r[t][s].value[k] / most[t]);
+            printf("\n");
+        }
+    return 0;
+}
