@@ -43,7 +43,8 @@ struct qp_ctx {
     qp_rng rng; /* dropout; segments repeat it */
 };
 
-/* budget_bytes 0: the machine's memory, or what a limit on address space leaves of it. recording starts true. c must not move afterwards. */
+/* budget_bytes 0: the machine's memory, or what a limit on address space leaves of it. recording
+   starts true. c must not move afterwards. */
 qp_status qp_ctx_init(qp_ctx *c, const qp_backend *be, size_t budget_bytes,
                       qp_err *err) QP_MUST_CHECK;
 void qp_ctx_release(qp_ctx *c);

@@ -110,18 +110,22 @@ static double weighted(qp_ctx *c, test_op op, qp_tensor **in)
     return sum;
 }
 
-/* (8 (f(x+h) - f(x-h)) - (f(x+2h) - f(x-2h))) / 12h: the error falls with h^4, rounding grows with
- * 1/h. */
+/* Sixth order: (45 (f1 - f-1) - 9 (f2 - f-2) + (f3 - f-3)) / 60h with fk = f(x + kh). The error
+   falls with h^6 and rounding grows with 1/h; a fourth-order formula left 4e-9 on nets of several
+   ops. */
 static double slope(qp_ctx *c, test_op op, qp_tensor **in, double *x)
 {
+    static const double weight[] = { 45, -9, 1 };
     const double at = *x, h = 1e-3;
-    double f[5];
-    for (int i = 0; i < 5; i++) {
-        *x = at + (i - 2) * h;
-        f[i] = i == 2 ? 0 : weighted(c, op, in);
+    double sum = 0;
+    for (int k = 1; k <= 3; k++) {
+        *x = at + k * h;
+        const double above = weighted(c, op, in);
+        *x = at - k * h;
+        sum += weight[k - 1] * (above - weighted(c, op, in));
     }
     *x = at;
-    return (8 * (f[3] - f[1]) - (f[4] - f[0])) / (12 * h);
+    return sum / (60 * h);
 }
 
 double gradcheck(qp_ctx *c, test_op op, int count, qp_tensor **in)

@@ -30,7 +30,7 @@ typedef qp_tensor *(*test_op)(qp_ctx *c, qp_tensor **in);
    written. Always from the same RNG state. */
 qp_tensor *test_run(qp_ctx *c, test_op op, int count, qp_tensor **in);
 
-/* Largest relative difference between op's gradients and central differences of fourth order, over
+/* Largest relative difference between op's gradients and central differences of sixth order, over
    every element of every f64 input that needs a gradient. A 0.1 % slip in a formula shows as about
    1e-3; right ones stay below 1e-9. */
 double gradcheck(qp_ctx *c, test_op op, int count, qp_tensor **in);
