@@ -1,5 +1,6 @@
 #include "cli/args.h"
 #include "base/buf.h"
+#include "base/word.h"
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -14,33 +15,14 @@ static bool same_name(const char *name, const char *given, size_t len)
     return true;
 }
 
-/* Levenshtein's distance, for names of a few dozen letters. */
-static int distance(const char *a, const char *b, size_t nb)
-{
-    int row[64];
-    if (nb >= 64) return 64;
-    for (size_t j = 0; j <= nb; j++) row[j] = (int)j;
-    for (size_t i = 0; a[i]; i++) {
-        int diagonal = row[0];
-        row[0] = (int)i + 1;
-        for (size_t j = 0; j < nb; j++) {
-            int best = diagonal + (a[i] != b[j]);
-            if (row[j] + 1 < best) best = row[j] + 1;
-            diagonal = row[j + 1];
-            if (diagonal + 1 < best) best = diagonal + 1;
-            row[j + 1] = best;
-        }
-    }
-    return row[nb];
-}
-
 static qp_status unknown(const qp_usage *u, const char *given, size_t len, qp_err *err)
 {
-    const char *nearest = "help";
-    int least = distance(nearest, given, len);
-    for (int i = 0; i < u->n; i++) {
-        int d = distance(u->arg[i].name, given, len);
-        if (d < least) least = d, nearest = u->arg[i].name;
+    const char *nearest = NULL;
+    int least = 0;
+    for (int i = 0; i <= u->n; i++) {
+        const char *name = i < u->n ? u->arg[i].name : "help";
+        int d = qp_word_distance(name, strlen(name), given, len);
+        if (!nearest || d < least) least = d, nearest = name;
     }
     return qp_fail(err, QP_USAGE, "unknown option --%.*s (nearest: --%s; --help lists all)",
                    (int)len, given, nearest);

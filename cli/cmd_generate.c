@@ -183,13 +183,34 @@ static qp_status produce(const options *o, qp_opened *m, const qp_ids *prompt, q
     return rc;
 }
 
+static qp_status check(const options *o, qp_err *err)
+{
+    const qp_sampling *s = &o->sampling;
+    const struct {
+        const char *name;
+        double value;
+        bool good;
+        const char *wanted;
+    } row[] = {
+        { "max-tokens", (double)o->max_tokens, o->max_tokens >= 1, "at least 1" },
+        { "temperature", s->temperature, s->temperature >= 0, "0 or more" },
+        { "top-k", (double)s->top_k, s->top_k >= 0, "0 or more" },
+        { "top-p", s->top_p, s->top_p > 0 && s->top_p <= 1, "more than 0, at most 1" },
+        { "min-p", s->min_p, s->min_p >= 0 && s->min_p <= 1, "0 to 1" },
+        { "repetition-penalty", s->repetition_penalty, s->repetition_penalty > 0, "more than 0" },
+    };
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        if (!row[i].good)
+            return qp_fail(err, QP_USAGE, "--%s %g: wanted %s", row[i].name, row[i].value,
+                           row[i].wanted);
+    return QP_OK;
+}
+
 static qp_status run(const options *o, qp_err *err)
 {
     qp_opened m;
-    if (o->max_tokens < 1)
-        return qp_fail(err, QP_USAGE, "--max-tokens %lld: wanted at least 1",
-                       (long long)o->max_tokens);
-    qp_status rc = qp_open(&m, &o->model, err);
+    qp_status rc = check(o, err);
+    if (!rc) rc = qp_open(&m, &o->model, err);
     if (rc) return rc;
     qp_ids prompt = { 0 };
     rc = encode_prompt(o, m.tokenizer, &prompt, err);

@@ -41,7 +41,8 @@ int qp_cmd_train(int argc, char **argv)
     bool only_print = false;
     int n = 0; /* arguments that are settings, moved to the front */
     for (int i = 1; i < argc; i++) {
-        bool file = argv[i][0] != '-' && !strchr(argv[i], '=') && i == 1;
+        /* Behind the first setting a bare word is that setting's value, or a mistake. */
+        bool file = argv[i][0] != '-' && !strchr(argv[i], '=') && !yaml && !n;
         if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return help(), QP_OK;
         if (!strcmp(argv[i], "--print-config"))
             only_print = true;

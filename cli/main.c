@@ -1,5 +1,6 @@
 /* quipu COMMAND: finds the row of the command table and hands over. */
 #include "autograd/cpu/dispatch.h"
+#include "base/word.h"
 #include "cli/cmd.h"
 #include <stdio.h>
 #include <string.h>
@@ -40,19 +41,34 @@ static int listed(const char *list, const char *word)
     return 0;
 }
 
+static int unknown(const char *word)
+{
+    const char *names[COMMANDS];
+    for (int i = 0; i < COMMANDS; i++) names[i] = commands[i].name;
+    fprintf(stderr, "quipu: unknown command '%s' (nearest: %s; `quipu --help` lists all)\n", word,
+            qp_word_nearest(word, names, COMMANDS));
+    return QP_USAGE;
+}
+
+static int run(int argc, char **argv)
+{
+    for (int i = 0; i < COMMANDS; i++)
+        if (!strcmp(commands[i].name, argv[0]) || listed(commands[i].aliases, argv[0]))
+            return commands[i].run(argc, argv);
+    return unknown(argv[0]);
+}
+
 int main(int argc, char **argv)
 {
     qp_cpu_prepare(argc, argv);
     if (argc < 2) return usage(stderr, QP_USAGE);
     const char *word = argv[1];
+    if (!strcmp(word, "help") && argc == 3) /* the same as `quipu COMMAND --help` */
+        return run(2, (char *[]){ argv[2], "--help", NULL });
     if (listed("-h,--help,help", word)) return usage(stdout, QP_OK);
     if (listed("-V,--version,version", word)) {
         puts("quipu " QP_VERSION);
         return QP_OK;
     }
-    for (int i = 0; i < COMMANDS; i++)
-        if (!strcmp(commands[i].name, word) || listed(commands[i].aliases, word))
-            return commands[i].run(argc - 1, argv + 1);
-    fprintf(stderr, "quipu: unknown command '%s'; `quipu --help` lists them\n", word);
-    return QP_USAGE;
+    return run(argc - 1, argv + 1);
 }

@@ -1,12 +1,16 @@
 /* A .txt: one text, cut into windows. */
 #include "base/zio.h"
 #include "data/build.h"
+#include <string.h>
 
 qp_status qp_build_text(qp_build *b, const qp_source *s, qp_err *err)
 {
     const qp_corpus_options *o = b->o;
     qp_map map = { 0 };
     qp_ids ids = { 0 };
+    if (s->type && !strstr("auto text completion", s->type))
+        return qp_fail(err, QP_USAGE, "%s: type %s wants records (.jsonl or .json), not a text",
+                       s->path, s->type);
     qp_status rc = qp_map_open(&map, s->path, err);
     if (!rc)
         rc = qp_tokenizer_encode(o->tokenizer, (const char *)map.data, map.len, QP_TOK_BOS, &ids,

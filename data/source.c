@@ -12,6 +12,8 @@ qp_status qp_source_resolve(const char *path, const char *split, char **file, qp
     bool train = !strcmp(split, "train"), valid = !strcmp(split, "valid");
     *file = NULL;
     if (!qp_path_is_dir(path)) {
+        if (train && !qp_path_exists(path))
+            return qp_fail(err, QP_USAGE, "%s: no such file or folder", path);
         if (train) *file = qp_xstrdup(path);
         return QP_OK;
     }

@@ -241,9 +241,25 @@ static qp_status load_json(qp_config *cfg, const char *dir, qp_err *err)
     return rc;
 }
 
+/* A file out of a model's folder, which people name instead of the folder. */
+static bool is_part(const char *path)
+{
+    static const char *const part[] = { ".safetensors", ".json", ".bin", ".pth", ".pt" };
+    size_t n = strlen(path);
+    for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
+        size_t k = strlen(part[i]);
+        if (n > k && !strcmp(path + n - k, part[i])) return true;
+    }
+    return false;
+}
+
 qp_status qp_config_load(qp_config *cfg, const char *path, qp_err *err)
 {
     if (qp_path_is_dir(path)) return load_json(cfg, path, err);
+    if (is_part(path))
+        return qp_fail(err, QP_USAGE,
+                       "%s: a file of a model, wanted its folder (with config.json) or a .gguf",
+                       path);
     qp_gguf g = { 0 };
     qp_status rc = qp_gguf_open(&g, path, err);
     if (!rc && (rc = qp_config_gguf(cfg, &g, err))) qp_wrap(err, "%s", path);

@@ -1,6 +1,8 @@
 #include "train/option.h"
 #include "train/synonyms.h"
 #include "base/log.h"
+#include "base/word.h"
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,32 +23,17 @@ const qp_option *qp_option_find(const qp_option_table *tab, const char *name, bo
     return NULL;
 }
 
-static int min3(int a, int b, int c) { return a < b ? (a < c ? a : c) : (b < c ? b : c); }
-
-/* Levenshtein's distance, by two rows. */
-static int distance(const char *a, const char *b, int nb)
-{
-    int na = (int)strlen(a), prev[128], cur[128];
-    if (nb > 127) nb = 127;
-    for (int j = 0; j <= nb; j++) prev[j] = j;
-    for (int i = 1; i <= na; i++) {
-        cur[0] = i;
-        for (int j = 1; j <= nb; j++)
-            cur[j] = min3(prev[j] + 1, cur[j - 1] + 1, prev[j - 1] + (a[i - 1] != b[j - 1]));
-        memcpy(prev, cur, sizeof prev);
-    }
-    return prev[nb];
-}
-
 static const char *nearest(const qp_option_table *tab, const char *name)
 {
     const char *best = tab->row[0].name;
-    int least = 1 << 30;
+    int least = INT_MAX;
+    size_t n = strlen(name);
     for (int i = 0; i < tab->count; i++) {
         const qp_option *r = &tab->row[i];
-        int d = distance(name, r->name, (int)strlen(r->name));
+        int d = qp_word_distance(name, n, r->name, strlen(r->name));
         for (const char *s = r->synonyms; *s; s += strspn(s, " ")) {
-            int k = (int)strcspn(s, " "), e = distance(name, s, k);
+            size_t k = strcspn(s, " ");
+            int e = qp_word_distance(name, n, s, k);
             if (e < d) d = e;
             s += k;
         }

@@ -82,15 +82,21 @@ static qp_status plan(qp_session *r, bool recompute, qp_err *err)
 }
 
 /* auto: keep everything if it fits into the budget, or into nine tenths of what the machine has
- * free. */
+   free. A budget that cannot be kept is refused here, not by the arena in the middle of a step. */
 static qp_status choose_recompute(qp_session *r, qp_err *err)
 {
     const char *wish = r->o->gradient_checkpointing;
-    if (strcmp(wish, "auto")) return plan(r, !strcmp(wish, "true"), err);
     double there = r->o->memory ? (double)r->o->memory : 0.9 * (double)qp_memory_free();
-    qp_status rc = plan(r, false, err);
-    if (!rc && (double)r->plan.total > there) rc = plan(r, true, err);
-    return rc;
+    qp_status rc = plan(r, !strcmp(wish, "true"), err);
+    if (!rc && !strcmp(wish, "auto") && (double)r->plan.total > there) rc = plan(r, true, err);
+    if (rc || !r->o->memory || (double)r->plan.total <= there) return rc;
+    char budget[16], wanted[16];
+    qp_bytes_text(budget, there);
+    qp_bytes_text(wanted, (double)r->plan.total);
+    return qp_fail(err, QP_NOMEM,
+                   "memory %s: this run needs %s%s (shorter rows or fewer of them, "
+                   "sequence_len and micro_batch_size, need less)",
+                   budget, wanted, r->ctx.recompute ? " even with recompute" : "");
 }
 
 static void open_stepper(qp_session *r)

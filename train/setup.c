@@ -1,6 +1,7 @@
 #include "train/setup.h"
 #include "base/json.h"
 #include "base/thread.h"
+#include "base/word.h"
 #include "base/zio.h"
 #include <math.h>
 #include <stdlib.h>
@@ -42,6 +43,8 @@ static qp_status load_corpus(qp_setup *s, const qp_field_SOURCES *d, const char 
                 err, QP_USAGE,
                 "%s.%d: roles_to_train and train_on_eos must be those of %s.0 in this build", name,
                 i, name);
+    if (!d->v[0].roles_to_train.n)
+        return qp_fail(err, QP_USAGE, "%s.0.roles_to_train: empty, nothing would be learned", name);
     qp_source *source = qp_xcalloc((size_t)d->n, sizeof *source);
     for (int i = 0; i < d->n; i++) source[i] = source_of(&d->v[i]);
     qp_corpus_options co = {
@@ -110,6 +113,49 @@ static void add_default(qp_buf *out, const qp_value *given, const char *key, int
     if (v >= 0 && !qp_json_get(given, key)) qp_buf_printf(out, ", \"%s\": %lld", key, (long long)v);
 }
 
+/* A file from elsewhere may say more than is read; what a user writes here is meant. */
+static qp_status check_config_keys(const qp_value *given, qp_err *err)
+{
+    static const char *const known[] = { "hidden_size",
+                                         "intermediate_size",
+                                         "num_hidden_layers",
+                                         "num_attention_heads",
+                                         "num_key_value_heads",
+                                         "head_dim",
+                                         "vocab_size",
+                                         "max_position_embeddings",
+                                         "rope_theta",
+                                         "rope_scaling",
+                                         "rope_parameters",
+                                         "rms_norm_eps",
+                                         "initializer_range",
+                                         "tie_word_embeddings",
+                                         "bos_token_id",
+                                         "eos_token_id",
+                                         "pad_token_id",
+                                         "hidden_act",
+                                         "attention_bias",
+                                         "attention_dropout",
+                                         "mlp_bias",
+                                         "model_type",
+                                         "architectures",
+                                         "torch_dtype",
+                                         "dtype",
+                                         "use_cache",
+                                         "transformers_version",
+                                         "pretraining_tp" };
+    enum { KNOWN = sizeof known / sizeof *known };
+    for (const qp_value *v = given->child; v; v = v->next) {
+        int i = 0;
+        while (i < KNOWN && strcmp(known[i], v->key)) i++;
+        if (i == KNOWN)
+            return qp_fail(err, QP_USAGE,
+                           "model_config: unknown key %s; the nearest known one is %s", v->key,
+                           qp_word_nearest(v->key, known, KNOWN));
+    }
+    return QP_OK;
+}
+
 /* model_config as a config.json: what the tokenizer and sequence_len imply need not be said. */
 static qp_status fresh_config(qp_setup *s, qp_config *cfg, qp_err *err)
 {
@@ -117,6 +163,10 @@ static qp_status fresh_config(qp_setup *s, qp_config *cfg, qp_err *err)
     qp_value *given;
     qp_status rc = qp_json_parse(&given, json, strlen(json), err);
     if (rc) return qp_wrap(err, "model_config");
+    if ((rc = check_config_keys(given, err))) {
+        qp_json_free(given);
+        return rc;
+    }
     qp_buf all = { 0 };
     qp_buf_add(&all, json, strlen(json) - 1); /* without the closing brace */
     add_default(&all, given, "vocab_size", qp_tokenizer_vocab(s->tokenizer));
@@ -127,7 +177,9 @@ static qp_status fresh_config(qp_setup *s, qp_config *cfg, qp_err *err)
     rc = qp_config_parse(cfg, all.data, all.len, err);
     qp_buf_release(&all);
     qp_json_free(given);
-    return rc ? qp_wrap(err, "model_config") : QP_OK;
+    if (!rc) return QP_OK;
+    err->status = QP_USAGE; /* no file is at fault */
+    return qp_wrap(err, "model_config");
 }
 
 static qp_status add_adapter(qp_setup *s, qp_err *err)
@@ -150,12 +202,15 @@ static qp_status check_fit(qp_setup *s, qp_err *err)
     const qp_config *cfg = qp_model_config(s->model);
     int64_t ids = qp_tokenizer_vocab(s->tokenizer);
     if (ids > cfg->vocab_size)
-        return qp_fail(err, QP_USAGE, "tokenizer has %lld ids, the model's vocab_size is %lld",
-                       (long long)ids, (long long)cfg->vocab_size);
+        return qp_fail(err, QP_USAGE, "tokenizer %s has %lld ids, %s's vocab_size is %lld",
+                       s->o->tokenizer ? s->o->tokenizer : s->o->base_model, (long long)ids,
+                       s->o->base_model ? s->o->base_model : "model_config",
+                       (long long)cfg->vocab_size);
     if (s->o->sequence_len > cfg->max_positions)
-        return qp_fail(err, QP_USAGE,
-                       "sequence_len %lld: the model's max_position_embeddings is %lld",
-                       (long long)s->o->sequence_len, (long long)cfg->max_positions);
+        return qp_fail(err, QP_USAGE, "sequence_len %lld: %s's max_position_embeddings is %lld",
+                       (long long)s->o->sequence_len,
+                       s->o->base_model ? s->o->base_model : "model_config",
+                       (long long)cfg->max_positions);
     return QP_OK;
 }
 

@@ -199,10 +199,64 @@ START_TEST(mistakes_are_named_and_have_their_exit_codes)
     expect_error(run("generate -m base"), QP_USAGE, "-p TEXT");
     expect_error(run("generate -m base -p a --chat"), QP_USAGE, "template");
     expect_error(run("generate -m base -p ''"), QP_USAGE, "no tokens");
+    expect_error(run("generate -m base -p a --temperature -1"), QP_USAGE,
+                 "--temperature -1: wanted 0 or more");
+    expect_error(run("generate -m base -p a --top-p 0"), QP_USAGE, "--top-p 0");
+    expect_error(run("generate -m base -p a --repetition-penalty 0"), QP_USAGE,
+                 "--repetition-penalty 0");
+    expect_error(run("generate -m base/model.safetensors -p a"), QP_USAGE, "wanted its folder");
+    expect_error(run("perplexty -m base"), QP_USAGE, "'perplexty' (nearest: perplexity");
     expect_error(run("inspect"), QP_USAGE, "one PATH");
     expect_error(run("inspect text.txt"), QP_USAGE, "text.txt");
     shell("truncate -s -8 base/model.safetensors");
     expect_error(run("perplexity -m base -f text.txt"), QP_BADFILE, "base/model.safetensors");
+}
+END_TEST
+
+START_TEST(mistakes_in_a_run_leave_nothing_behind)
+{
+#define TRAIN                                                                                      \
+    "train --data text.txt tokenizer=bytes output_dir=out/try max_steps=1 sequence_len=32 "
+    static const struct {
+        const char *words, *part;
+        int code;
+    } wrong[] = {
+        { TRAIN, "base_model: missing", QP_USAGE },
+        { TRAIN "base_model=base learnin_rate=1", "nearest known one is learning_rate", QP_USAGE },
+        { TRAIN "base_model=base data=nothing.txt", "nothing.txt: no such file", QP_USAGE },
+        { TRAIN "base_model=base data=null datasets.0.path=nothing", "nothing: no such file",
+          QP_USAGE },
+        { TRAIN "base_model=base data=null datasets.0.path=text.txt datasets.0.type=alpaca",
+          "type alpaca wants records", QP_USAGE },
+        { TRAIN "base_model=base sequence_len=4096", "base's max_position_embeddings", QP_USAGE },
+        { TRAIN "base_model=base memory=1K", "memory 1.0K: this run needs", QP_NOMEM },
+        { TRAIN "base_model=base/config.json", "wanted its folder", QP_USAGE },
+        { TRAIN "'model_config={hidden_size: 8, hiden_act: silu}'",
+          "nearest known one is hidden_act", QP_USAGE },
+        { TRAIN "'model_config={hidden_size: 8}'", "model_config: intermediate_size is missing",
+          QP_USAGE },
+    };
+#undef TRAIN
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char *words = qp_xformat("%s", wrong[i].words);
+        expect_error(run("%s", words), wrong[i].code, wrong[i].part);
+        char *left = qp_path_join(dir, "out/try");
+        ck_assert_msg(!qp_path_exists(left), "%s left %s", words, left);
+        free(left);
+        free(words);
+    }
+}
+END_TEST
+
+START_TEST(the_configuration_may_stand_behind_print_config)
+{
+    write_file("c.yaml", "base_model: base\ntokenizer: bytes\nseed: 7\n");
+    expect(run("train --print-config c.yaml seed=8"), 0);
+    ck_assert_msg(strstr(out.data, "seed: 8\n") != NULL, "%s", out.data);
+    expect(run("train c.yaml --print-config"), 0);
+    ck_assert_msg(strstr(out.data, "seed: 7\n") != NULL, "%s", out.data);
+    expect(run("help train"), 0);
+    ck_assert(strstr(out.data, "--print-config"));
 }
 END_TEST
 
@@ -307,6 +361,8 @@ Suite *suite_commands(void)
     tcase_add_test(t, a_model_is_found_by_any_of_its_folders);
     tcase_add_test(t, a_killed_run_stands_for_its_latest_checkpoint);
     tcase_add_test(t, mistakes_are_named_and_have_their_exit_codes);
+    tcase_add_test(t, mistakes_in_a_run_leave_nothing_behind);
+    tcase_add_test(t, the_configuration_may_stand_behind_print_config);
     tcase_add_test(t, every_command_has_a_page_of_help);
     tcase_add_test(t, generation_repeats_itself_by_its_seed);
     tcase_add_test(t, inspect_shows_what_is_there);
