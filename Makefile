@@ -31,12 +31,13 @@ CPU_ONCE  = attention_work dispatch gemm_blas gemm_check gemm_dnnl quant weight 
 ONCE      = $(CPU_ONCE:%=autograd/cpu/%.c)
 LOOPS     = $(filter-out $(ONCE) $(CPU_X86:%=autograd/cpu/%.c),$(wildcard autograd/cpu/*.c))
 ISAS      = base $(if $(ASAN),,$(if $(filter x86_64,$(ARCH)),v3 v4))
-BUILDS    = f64-base $(foreach i,$(ISAS),f32-$i bf16-$i)
+BUILDS    = f64-base $(foreach i,$(ISAS),f32-$i bf16-$i) $(if $(filter v4,$(ISAS)),bf16-v4bf16)
 # A row's bits must not depend on where a vector loop ends, and compilers fuse multiply and add differently in
 # its remainder. Products and attention keep the fusing: their loops run over padded tiles.
 FUSED     = attention% gemm%
 FLAGS_v3  = -march=x86-64-v3
 FLAGS_v4  = -march=x86-64-v4 -mprefer-vector-width=512
+FLAGS_v4bf16 = $(FLAGS_v4) -mavx512bf16
 
 SRC       = $(wildcard base/*.c autograd/*.c autograd/ops/*.c optim/*.c model/*.c data/*.c eval/*.c train/*.c) \
             $(wildcard $(ONCE))
@@ -73,7 +74,7 @@ $(B)/$(1)/%.o: %.c
 	    -DQP_T_$(shell echo $(firstword $(subst -, ,$(1))) | tr a-z A-Z) -MMD -MP -c $$< -o $$@
 endef
 $(foreach b,$(BUILDS),$(eval $(call kernel_rule,$(b))))
-$(B)/autograd/cpu/gemm_bf16.o: CFLAGS += $(FLAGS_v4) -mavx512bf16
+$(B)/autograd/cpu/gemm_bf16.o: CFLAGS += $(FLAGS_v4bf16)
 $(B)/autograd/cpu/dispatch.o: CFLAGS += $(ISAS:%=-DQP_HAVE_%) $(if $(filter x86_64,$(ARCH)),$(CPU_X86:%=-DQP_HAVE_%))
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 

@@ -4,11 +4,13 @@
 
 /* A thread's scratch for one tile of rows. */
 typedef struct {
-    R *q;          /* [block][c][lane] */
+    E *q;          /* across: [block][c][lane] */
     R *acc;        /* [row][c] */
-    R *top, *sum;  /* [row]: largest score so far, sum of exp(score - top) */
-    R *k, *v;      /* [key][c] */
+    H *k;          /* along: [key][c] */
+    E *v, *half;   /* below: [key][c]; one such row */
     R *s;          /* [key][lane] */
+    E *p;          /* the same; with PAIR 1 the same memory */
+    R *top, *sum;  /* [row]: largest score so far, sum of exp(score - top) */
     int32_t *last; /* [row] */
 } scratch;
 
@@ -16,56 +18,61 @@ static scratch scratch_of(const attn *p, R *slot)
 {
     const int64_t rows = qp_attn_rows(p->h, p->g);
     scratch x;
-    x.q = slot;
-    x.acc = x.q + rows * p->e;
+    x.q = (E *)slot;
+    x.acc = slot + rows * p->ee;
     x.s = x.acc + rows * p->ep;
-    x.k = x.s + KEYS * W;
-    x.v = x.k + KEYS * p->ep;
-    x.top = x.v + KEYS * p->ep;
+    x.p = (E *)(PAIR == 1 ? x.s : x.s + KEYS * W);
+    x.v = x.p + KEYS * W;
+    x.half = x.v + KEYS * p->ep;
+    x.top = (R *)x.half + p->ep;
     x.sum = x.top + rows;
     x.last = (int32_t *)(x.sum + rows);
+    x.k = (H *)((R *)x.last + rows);
     return x;
 }
 
-/* Scores of one block become exp(s - top), what was summed before follows the new top. Keys go
-   four at a time to shorten the chain of maxima; s is filled up to that with -inf. */
+/* Scores of one block become exp(scale * s - top), what was summed before follows the new top.
+   Keys go four at a time to shorten the chains of maxima and sums; s is filled up to that with
+   -inf. */
 static void soften(const attn *p, R *s, R *top, R *sum, R *acc, const int32_t *last, int64_t rows,
                    int32_t j0, int64_t kn)
 {
     R now[W], keep[W], total[W];
+    const R scale = p->scale;
     const int64_t lanes = attn_lanes(rows), kn4 = (kn + 3) / 4 * 4;
     for (int64_t i = kn * W; i < kn4 * W; i++) s[i] = -INFINITY;
     for (int32_t j = (int32_t)attn_seen_by_all(last, rows, j0, kn); j < kn; j++)
 #pragma omp simd
         for (int64_t l = 0; l < lanes; l++)
             s[j * W + l] = j0 + j <= last[l] ? s[j * W + l] : -INFINITY;
-    for (int64_t l = 0; l < lanes; l++) now[l] = top[l], total[l] = 0;
+    for (int64_t l = 0; l < lanes; l++) now[l] = -INFINITY, total[l] = 0;
     for (int64_t j = 0; j < kn4; j += 4) {
-        const R *a = s + j * W, *b = a + W, *c = b + W, *d = c + W;
+        const R *s0 = s + j * W, *s1 = s0 + W, *s2 = s1 + W, *s3 = s2 + W;
 #pragma omp simd
         for (int64_t l = 0; l < lanes; l++) {
-            R ab = a[l] > b[l] ? a[l] : b[l], cd = c[l] > d[l] ? c[l] : d[l];
-            R abcd = ab > cd ? ab : cd;
-            now[l] = now[l] > abcd ? now[l] : abcd;
-        }
-    }
-    for (int64_t j = 0; j < kn4; j += 4) {
-        R *a = s + j * W, *b = a + W, *c = b + W, *d = c + W;
-#pragma omp simd
-        for (int64_t l = 0; l < lanes; l++) {
-            a[l] = EXP(a[l] - now[l]);
-            b[l] = EXP(b[l] - now[l]);
-            c[l] = EXP(c[l] - now[l]);
-            d[l] = EXP(d[l] - now[l]);
-            total[l] += (a[l] + b[l]) + (c[l] + d[l]);
+            R low = s0[l] > s1[l] ? s0[l] : s1[l], high = s2[l] > s3[l] ? s2[l] : s3[l];
+            R most = low > high ? low : high;
+            now[l] = now[l] > most ? now[l] : most;
         }
     }
 #pragma omp simd
     for (int64_t l = 0; l < lanes; l++) {
-        keep[l] = EXP(top[l] - now[l]);
-        sum[l] = sum[l] * keep[l] + total[l];
+        now[l] = now[l] * scale > top[l] ? now[l] * scale : top[l];
+        keep[l] = EXP_NEG(top[l] - now[l]);
         top[l] = now[l];
     }
+    for (int64_t j = 0; j < kn4; j += 4) {
+        R *s0 = s + j * W, *s1 = s0 + W, *s2 = s1 + W, *s3 = s2 + W;
+#pragma omp simd
+        for (int64_t l = 0; l < lanes; l++) {
+            s0[l] = EXP_NEG(s0[l] * scale - now[l]);
+            s1[l] = EXP_NEG(s1[l] * scale - now[l]);
+            s2[l] = EXP_NEG(s2[l] * scale - now[l]);
+            s3[l] = EXP_NEG(s3[l] * scale - now[l]);
+            total[l] += (s0[l] + s1[l]) + (s2[l] + s3[l]);
+        }
+    }
+    for (int64_t l = 0; l < lanes; l++) sum[l] = sum[l] * keep[l] + total[l];
     for (int64_t r = 0; r < rows; r++)
         for (int64_t c = 0; keep[r] != 1 && c < p->ep; c++) acc[r * p->ep + c] *= keep[r];
 }
@@ -84,23 +91,26 @@ static void forward_tile(const attn *p, attn_tile t, int64_t head, T *y, R *lse,
 {
     const scratch x = scratch_of(p, slot);
     const attn_rows w = attn_rows_of(p, t, head);
+    const int64_t ep = p->ep, ee = p->ee;
     attn_last(p, &w, x.last);
-    attn_across(x.q, p, &w, p->q, p->scale);
-    memset(x.acc, 0, (size_t)(w.rows * p->ep) * sizeof(R));
+    attn_across(x.q, p, &w, p->q);
+    memset(x.acc, 0, (size_t)(w.rows * ep) * sizeof(R));
     for (int64_t r = 0; r < w.blocks * W; r++) x.top[r] = -INFINITY, x.sum[r] = 0;
     for (int32_t j = t.k0; j < t.k1; j += KEYS) {
         const int64_t kn = t.k1 - j < KEYS ? t.k1 - j : KEYS;
-        attn_widen(x.k, p, p->k, head, j, kn);
-        attn_widen(x.v, p, p->v, head, j, kn);
+        attn_keys_along(x.k, p, p->k, head, j, kn);
+        attn_keys_below(x.v, p, p->v, head, j, kn);
         for (int64_t b = 0; b < w.blocks; b++) {
             const int64_t rows = attn_block_rows(&w, b), r0 = b * W;
             const int32_t *last = x.last + r0;
             const int64_t seen = attn_seen(last, rows, j, kn);
-            R *acc = x.acc + r0 * p->ep;
+            R *acc = x.acc + r0 * ep;
             if (!seen) continue;
-            outer(x.s, W, seen, attn_lanes(rows), x.k, p->ep, 1, x.q + r0 * p->e, W, p->e, false);
+            outer(x.s, W, seen, attn_lanes(rows), (E *)x.k, ep / PAIR, 1, x.q + r0 * ee, W, ee,
+                  false);
             soften(p, x.s, x.top + r0, x.sum + r0, acc, last, rows, j, seen);
-            attn_gather(acc, p, x.v, x.s, last, rows, j, seen);
+            attn_pairs(x.p, x.s, attn_lanes(rows), seen);
+            attn_gather(acc, p, x.v, x.p, last, rows, j, seen, x.half);
         }
     }
     finish(p, &w, &x, y, lse);

@@ -28,40 +28,47 @@ static R *sums_of(const grads *a, int64_t slice, int64_t head, int which)
 
 /* A thread's scratch for one tile of rows. */
 typedef struct {
-    R *q, *dy;        /* [block][c][lane] */
-    R *qr, *dyr, *dq; /* [row][c] */
-    R *k, *v;         /* [key][c] */
-    R *p, *ds;        /* [key][lane] */
-    R *lse, *delta;   /* [row] */
-    int32_t *last;    /* [row] */
+    E *q, *dy;      /* across: [block][c][lane] */
+    E *qr, *dyr;    /* below: [row][c] */
+    R *dq;          /* [row][c] */
+    H *k, *v;       /* along: [key][c] */
+    E *kb, *half;   /* below: [key][c]; one such row. With PAIR 1 kb is k */
+    R *s, *ds;      /* [key][lane]: scores, dy v^T */
+    H *pa, *dsa;    /* along: [key][row]: p, ds. With PAIR 1 the memory of s and ds */
+    E *dsb;         /* below: [key][row]: ds. With PAIR 1 dsa */
+    R *lse, *delta; /* [row] */
+    int32_t *last;  /* [row] */
 } scratch;
 
 static scratch scratch_of(const attn *p, R *slot)
 {
-    const int64_t rows = qp_attn_rows(p->h, p->g);
+    const int64_t rows = qp_attn_rows(p->h, p->g), ep = p->ep, tile = KEYS * ep, block = KEYS * W;
     scratch x;
-    x.q = slot;
-    x.dy = x.q + rows * p->e;
-    x.qr = x.dy + rows * p->e;
-    x.dyr = x.qr + rows * p->ep;
-    x.dq = x.dyr + rows * p->ep;
-    x.k = x.dq + rows * p->ep;
-    x.v = x.k + KEYS * p->ep;
-    x.p = x.v + KEYS * p->ep;
-    x.ds = x.p + KEYS * W;
-    x.lse = x.ds + KEYS * W;
+    x.q = (E *)slot;
+    x.dy = x.q + rows * p->ee;
+    x.qr = x.dy + rows * p->ee;
+    x.dyr = x.qr + rows * ep;
+    x.dq = (R *)(x.dyr + rows * ep);
+    x.k = (H *)(x.dq + rows * ep);
+    x.v = x.k + tile;
+    x.kb = (E *)(PAIR == 1 ? x.k : x.v + tile);
+    x.half = (E *)(x.v + tile) + (PAIR == 1 ? 0 : tile);
+    x.s = (R *)(x.half + ep);
+    x.ds = x.s + block;
+    x.pa = (H *)(PAIR == 1 ? x.s : x.ds + block);
+    x.dsa = x.pa + block;
+    x.dsb = (E *)(PAIR == 1 ? x.dsa : x.dsa + block);
+    x.lse = x.ds + 3 * block;
     x.delta = x.lse + rows;
     x.last = (int32_t *)(x.delta + rows);
     return x;
 }
 
-/* Rows as they lie, widened and padded with zeros. */
-static void copy_rows(R *to, const attn *p, const attn_rows *w, const T *x, R scale)
+static void rows_below(E *to, const attn *p, const attn_rows *w, const T *x)
 {
-    for (int64_t r = 0; r < w->rows; r++) {
-        const T *from = x + attn_at(p, w, r);
-        for (int64_t c = 0; c < p->e; c++) to[r * p->ep + c] = LD(from[c]) * scale;
-        for (int64_t c = p->e; c < p->ep; c++) to[r * p->ep + c] = 0;
+    for (int64_t r = 0; r < w->rows; r += PAIR) {
+        const T *next = PAIR == 2 && r + 1 < w->rows ? x + attn_at(p, w, r + 1) : NULL;
+        attn_below(to + r / PAIR * p->ep, p, x + attn_at(p, w, r), next);
     }
 }
 
@@ -69,10 +76,10 @@ static void load(const grads *a, const attn_rows *w, const scratch *x)
 {
     const attn *p = &a->p;
     attn_last(p, w, x->last);
-    attn_across(x->q, p, w, p->q, p->scale);
-    attn_across(x->dy, p, w, a->dy, 1);
-    copy_rows(x->qr, p, w, p->q, p->scale);
-    copy_rows(x->dyr, p, w, a->dy, 1);
+    attn_across(x->q, p, w, p->q);
+    attn_across(x->dy, p, w, a->dy);
+    rows_below(x->qr, p, w, p->q);
+    rows_below(x->dyr, p, w, a->dy);
     memset(x->dq, 0, (size_t)(w->rows * p->ep) * sizeof(R));
     for (int64_t r = 0; r < w->rows; r++) {
         const int64_t at = attn_at(p, w, r);
@@ -83,45 +90,60 @@ static void load(const grads *a, const attn_rows *w, const scratch *x)
         x->delta[r] = delta;
         x->lse[r] = a->lse[at / p->e];
     }
-    for (int64_t r = w->rows; r < w->blocks * W; r++) x->lse[r] = x->delta[r] = 0;
+    for (int64_t r = w->rows; r < w->blocks * W; r++) {
+        x->lse[r] = x->delta[r] = 0;
+        x->last[r] = -1; /* a lane without a row sees nothing: its p and ds are 0 */
+    }
 }
 
-/* Scores to p, and dy v^T to ds; both 0 where a row does not see the key. */
-static void soften(R *p, R *ds, const R *lse, const R *delta, const int32_t *last, int64_t lanes,
-                   int32_t j0, int64_t kn)
+/* s to p = exp(scale * s - lse), ds to p * (ds - delta): both 0 where a row does not see the key,
+   and in a row more when pairs want it. Then in the forms of the products. */
+static void soften(const attn *a, const scratch *x, int64_t r0, int64_t lanes, int32_t j0,
+                   int64_t kn)
 {
+    const R *lse = x->lse + r0, *delta = x->delta + r0, scale = a->scale;
+    const int32_t *last = x->last + r0;
+    R *s = x->s, *ds = x->ds;
     for (int32_t j = 0; j < kn; j++)
 #pragma omp simd
         for (int64_t l = 0; l < lanes; l++) {
-            const R prob = EXP(p[j * W + l] - lse[l]), d = prob * (ds[j * W + l] - delta[l]);
-            p[j * W + l] = j0 + j <= last[l] ? prob : 0;
-            ds[j * W + l] = j0 + j <= last[l] ? d : 0;
+            const int64_t i = j * W + l;
+            const R p = EXP_NEG(s[i] * scale - lse[l]), d = p * (ds[i] - delta[l]);
+            s[i] = j0 + j <= last[l] ? p : 0;
+            ds[i] = j0 + j <= last[l] ? d : 0;
         }
+    if (kn % PAIR) memset(ds + kn * W, 0, W * sizeof(R));
+    attn_halves(x->pa, s, lanes, kn);
+    attn_halves(x->dsa, ds, lanes, kn);
+    attn_pairs(x->dsb, ds, lanes, kn);
 }
 
 static void backward_tile(const grads *a, attn_tile t, int64_t head, R *dk, R *dv, const scratch *x)
 {
     const attn *p = &a->p;
     const attn_rows w = attn_rows_of(p, t, head);
-    const int64_t e = p->e, ep = p->ep;
+    const int64_t e = p->e, ep = p->ep, ee = p->ee;
     load(a, &w, x);
     for (int32_t j = t.k0; j < t.k1; j += KEYS) {
         const int64_t kn = t.k1 - j < KEYS ? t.k1 - j : KEYS;
-        attn_widen(x->k, p, p->k, head, j, kn);
-        attn_widen(x->v, p, p->v, head, j, kn);
+        attn_keys_along(x->k, p, p->k, head, j, kn);
+        attn_keys_along(x->v, p, p->v, head, j, kn);
+        if (PAIR == 2 && a->dq) attn_keys_below(x->kb, p, p->k, head, j, kn);
         for (int64_t b = 0; b < w.blocks; b++) {
             const int64_t rows = attn_block_rows(&w, b), lanes = attn_lanes(rows), r0 = b * W;
-            const int32_t *last = x->last + r0;
-            const int64_t seen = attn_seen(last, rows, j, kn);
+            const int64_t seen = attn_seen(x->last + r0, rows, j, kn),
+                          re = (rows + PAIR - 1) / PAIR;
+            const E *k = (E *)x->k, *v = (E *)x->v, *pa = (E *)x->pa, *dsa = (E *)x->dsa;
+            const E *qr = x->qr + r0 / PAIR * ep, *dyr = x->dyr + r0 / PAIR * ep;
             if (!seen) continue;
-            outer(x->p, W, seen, lanes, x->k, ep, 1, x->q + r0 * e, W, e, false);
-            outer(x->ds, W, seen, lanes, x->v, ep, 1, x->dy + r0 * e, W, e, false);
-            soften(x->p, x->ds, x->lse + r0, x->delta + r0, last, lanes, j, seen);
-            if (a->want_v)
-                outer(dv + j * ep, ep, seen, ep, x->p, W, 1, x->dyr + r0 * ep, ep, rows, true);
-            if (a->want_k)
-                outer(dk + j * ep, ep, seen, ep, x->ds, W, 1, x->qr + r0 * ep, ep, rows, true);
-            if (a->dq) attn_gather(x->dq + r0 * ep, p, x->k, x->ds, last, rows, j, seen);
+            outer(x->s, W, seen, lanes, k, ep / PAIR, 1, x->q + r0 * ee, W, ee, false);
+            outer(x->ds, W, seen, lanes, v, ep / PAIR, 1, x->dy + r0 * ee, W, ee, false);
+            soften(p, x, r0, lanes, j, seen);
+            if (a->want_v) outer(dv + j * ep, ep, seen, ep, pa, W / PAIR, 1, dyr, ep, re, true);
+            if (a->want_k) outer(dk + j * ep, ep, seen, ep, dsa, W / PAIR, 1, qr, ep, re, true);
+            if (a->dq)
+                attn_gather(x->dq + r0 * ep, p, x->kb, x->dsb, x->last + r0, rows, j, seen,
+                            x->half);
         }
     }
     for (int64_t r = 0; a->dq && r < w.rows; r++) {
@@ -186,8 +208,8 @@ static int64_t cut_units(const attn *p, unit *u, int32_t *owner, unit *group)
     return units;
 }
 
-/* out = beta*out + the slices' sums, in order. */
-static void add_slices(const grads *a, T *out, double beta, int which, const unit *u,
+/* out = beta*out + scale * the slices' sums, in order. */
+static void add_slices(const grads *a, T *out, double beta, R scale, int which, const unit *u,
                        const int32_t *owner)
 {
     const int64_t m = a->p.m, g = a->p.g, e = a->p.e, ep = a->p.ep;
@@ -203,7 +225,7 @@ static void add_slices(const grads *a, T *out, double beta, int which, const uni
                 const R *more = sums_of(a, s, head, which) + j * ep;
                 for (int64_t c = 0; j < mine[s].k1 && c < e; c++) sum[c] += more[c];
             }
-            for (int64_t c = 0; c < e; c++) to[c] = ACC(to[c], beta, sum[c]);
+            for (int64_t c = 0; c < e; c++) to[c] = ACC(to[c], beta, sum[c] * scale);
         }
 }
 
@@ -225,6 +247,6 @@ void K(attn_bwd)(void *dq, double bq, void *dk, double bk, void *dv, double bv, 
 #pragma omp parallel for schedule(dynamic) num_threads(threads)
     for (int64_t i = tasks - 1; i >= 0; i--)
         backward_unit(&a, &u[i / g], i % g, (R *)work + slot * omp_get_thread_num());
-    add_slices(&a, dk, bk, 0, u, owner);
-    add_slices(&a, dv, bv, 1, u, owner);
+    add_slices(&a, dk, bk, a.p.scale, 0, u, owner);
+    add_slices(&a, dv, bv, 1, 1, u, owner);
 }

@@ -8,7 +8,7 @@
 enum {
     QP_ATTN_ROWS = 128,  /* rows of a tile, if a query's heads are fewer */
     QP_ATTN_KEYS = 64,   /* keys of a tile */
-    QP_ATTN_LANES = 64,  /* tiles are padded to this: at least what any build computes at once */
+    QP_ATTN_LANES = 32,  /* rows that the widest build computes at once; tiles are padded to this */
     QP_ATTN_PAD = 16,    /* rows of dk and dv sums are padded to this: the widest vector */
     QP_ATTN_UNITS = 16,  /* backward: parallel pieces wanted of one long document */
     QP_ATTN_SLICE = 128, /* queries that are worth a piece */
@@ -44,19 +44,16 @@ static inline int64_t qp_attn_pad(int64_t e)
     return (e + QP_ATTN_PAD - 1) / QP_ATTN_PAD * QP_ATTN_PAD;
 }
 
-/* A thread's scratch: two matrices of rows and three numbers a row, a block of scores, a tile of
- * keys and values. */
+/* A thread's scratch: matrices of rows, numbers a row, tiles of keys, blocks of scores; enough for
+   every build. */
 static inline int64_t qp_attn_fwd_slot(int64_t h, int64_t g, int64_t e)
 {
     const int64_t ep = qp_attn_pad(e);
-    return qp_attn_pad(qp_attn_rows(h, g) * (e + ep + 3) + QP_ATTN_KEYS * (2 * ep + QP_ATTN_LANES));
+    return qp_attn_rows(h, g) * (2 * ep + 3) + QP_ATTN_KEYS * (2 * ep + 2 * QP_ATTN_LANES) + ep;
 }
-
-/* Five matrices of rows, three numbers a row, the two tiles, two blocks. */
 static inline int64_t qp_attn_bwd_slot(int64_t h, int64_t g, int64_t e)
 {
     const int64_t ep = qp_attn_pad(e);
-    return qp_attn_pad(qp_attn_rows(h, g) * (2 * e + 3 * ep + 3) +
-                       QP_ATTN_KEYS * (2 * ep + 2 * QP_ATTN_LANES));
+    return qp_attn_rows(h, g) * (5 * ep + 3) + QP_ATTN_KEYS * (3 * ep + 5 * QP_ATTN_LANES) + ep;
 }
 #endif

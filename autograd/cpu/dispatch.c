@@ -48,11 +48,16 @@ static bool has_v4(void)
            __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vl");
 }
+/* The same with dot products of bf16 pairs, which attention has a use for. */
+extern const qp_kernels qp_kernels_bf16_v4bf16;
+static bool has_v4bf16(void) { return has_v4() && __builtin_cpu_supports("avx512bf16"); }
 #endif
 
 /* Best first. */
 static const build builds[] = {
 #ifdef QP_HAVE_v4
+    { "v4bf16", "cpu-v4bf16", has_v4bf16, &qp_kernels_f32_v4, &qp_kernels_bf16_v4bf16,
+      &qp_loop_f32_v4 },
     BUILD(v4, has_v4),
 #endif
 #ifdef QP_HAVE_v3

@@ -24,6 +24,7 @@ typedef double R;
 static inline R LD(T v) { return v; }
 static inline T ST(R v) { return v; }
 static inline R EXP(R v) { return exp(v); }
+static inline R EXP_NEG(R v) { return exp(v); }
 static inline R SQRT(R v) { return sqrt(v); }
 #elif defined QP_T_F32
 #    define QP_TNAME f32
@@ -34,6 +35,7 @@ typedef float R;
 static inline R LD(T v) { return v; }
 static inline T ST(R v) { return v; }
 static inline R EXP(R v) { return qp_expf(v); }
+static inline R EXP_NEG(R v) { return qp_expf_neg(v); }
 static inline R SQRT(R v) { return sqrtf(v); }
 #elif defined QP_T_BF16
 #    define QP_TNAME bf16
@@ -44,6 +46,7 @@ typedef float R;
 static inline R LD(T v) { return qp_from_bf16(v); }
 static inline T ST(R v) { return qp_to_bf16(v); }
 static inline R EXP(R v) { return qp_expf(v); }
+static inline R EXP_NEG(R v) { return qp_expf_neg(v); }
 static inline R SQRT(R v) { return sqrtf(v); }
 #else
 #    error "build with -DQP_T_F64, -DQP_T_F32 or -DQP_T_BF16"

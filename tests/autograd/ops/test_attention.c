@@ -10,7 +10,7 @@
 
 /* A loop test's index is a type and a build of the kernels; f64 has one build, others one for each
    instruction set. False where this machine has none. */
-enum { BUILDS = 3 * QP_NCOMPUTE };
+enum { BUILDS = 4 * QP_NCOMPUTE };
 static bool with_build(int index, qp_storage *type)
 {
     const char *isa = qp_cpu_build(index / QP_NCOMPUTE);
