@@ -11,10 +11,17 @@
 #include <stdbool.h>
 
 /* The widest register of this build. */
-typedef R vec __attribute__((vector_size(__BIGGEST_ALIGNMENT__), may_alias));
+#if defined __AVX512F__
+#    define VEC_BYTES 64
+#elif defined __AVX2__
+#    define VEC_BYTES 32
+#else
+#    define VEC_BYTES 16
+#endif
+typedef R vec __attribute__((vector_size(VEC_BYTES), may_alias));
 enum {
     VL = sizeof(vec) / sizeof(R),
-    MR = __BIGGEST_ALIGNMENT__ == 64 ? 8 : 4, /* 32 registers, else 16 */
+    MR = VEC_BYTES == 64 ? 8 : 4, /* 32 registers, else 16 */
     NR = 2,
 };
 
