@@ -13,17 +13,37 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-/* Set by the first signal, which also puts the default action back: the second ends the program at
- * once. */
+/* Set by the first signal; one that comes later ends the program at once. Some senders, timeout(1)
+   among them, signal both the process and its group, so what arrives within a moment of the first
+   is the same request. */
 static volatile sig_atomic_t stop_signal;
-static void on_signal(int sig) { stop_signal = sig; }
+static struct timespec stop_time;
+
+static double since(struct timespec t)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)(now.tv_sec - t.tv_sec) + 1e-9 * (double)(now.tv_nsec - t.tv_nsec);
+}
+
+static void on_signal(int sig)
+{
+    if (!stop_signal) {
+        clock_gettime(CLOCK_MONOTONIC, &stop_time);
+        stop_signal = sig;
+    } else if (since(stop_time) > 0.5) {
+        signal(sig, SIG_DFL);
+        raise(sig);
+    }
+}
 
 static void catch_signals(void)
 {
     static const int stopping[] = { SIGINT, SIGTERM, SIGHUP };
-    struct sigaction a = { .sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND | SA_RESTART };
+    struct sigaction a = { .sa_handler = on_signal, .sa_flags = (int)SA_RESTART };
     stop_signal = 0;
     for (size_t i = 0; i < sizeof stopping / sizeof *stopping; i++)
         sigaction(stopping[i], &a, NULL);

@@ -311,6 +311,18 @@ START_TEST(a_signal_saves_and_leaves_with_75)
 }
 END_TEST
 
+START_TEST(two_signals_at_once_are_one)
+{
+    pid_t pid = start("out", NULL, 1, 0, "max_steps=1000000 eval_steps=0 save_steps=0");
+    char *begun = qp_xformat("%s/out/metrics.jsonl", dir);
+    for (int i = 0; i < 20000 && !qp_path_exists(begun); i++) usleep(500);
+    kill(pid, SIGTERM);
+    kill(pid, SIGTERM);
+    expect("out", finish(pid), QP_STOPPED);
+    free(begun);
+}
+END_TEST
+
 START_TEST(a_finished_run_says_so_and_changes_nothing)
 {
     char before[65], after[65];
@@ -464,6 +476,7 @@ Suite *suite_resume(void)
     tcase_add_loop_test(t, one_thread_and_two_give_the_same_bytes, 0, KINDS);
     tcase_add_loop_test(t, recompute_and_logging_change_no_byte, 0, KINDS);
     tcase_add_test(t, a_signal_saves_and_leaves_with_75);
+    tcase_add_test(t, two_signals_at_once_are_one);
     tcase_add_test(t, a_finished_run_says_so_and_changes_nothing);
     tcase_add_test(t, other_settings_in_a_used_folder_are_refused_by_name);
     tcase_add_test(t, a_constant_rate_lets_a_run_be_made_longer);
