@@ -1,5 +1,6 @@
 #include "train/plan.h"
 #include "base/thread.h"
+#include <math.h>
 #include <stdlib.h>
 
 static void fill_batch(qp_batch *b, int64_t rows, int64_t documents)
@@ -43,28 +44,43 @@ qp_status qp_plan_memory(qp_model *m, const qp_optim *o, const qp_objective *obj
     return QP_OK;
 }
 
+/* Seconds of the fastest of a few products of two size x size matrices. */
+static double time_product(qp_ctx *c, qp_storage compute, int64_t size)
+{
+    qp_scope scope;
+    double best = INFINITY;
+    qp_scope_open(&c->arena, &scope);
+    const int64_t shape[] = { size, size };
+    qp_tensor *x = qp_new(c, compute, 2, shape), *w = qp_new(c, compute, 2, shape);
+    c->be->k[compute]->zero(x->data, qp_numel(x));
+    c->be->k[compute]->zero(w->data, qp_numel(w));
+    for (int i = 0; i < 3; i++) {
+        qp_scope inner;
+        qp_scope_open(&c->arena, &inner);
+        double start = qp_now();
+        qp_linear(c, x, w);
+        best = fmin(best, qp_now() - start);
+        qp_scope_close(&c->arena, &inner);
+    }
+    qp_scope_close(&c->arena, &scope);
+    return best;
+}
+
+/* Larger products until one takes long enough to be believed: a slow machine waits no longer than a
+ * fast one. */
 qp_status qp_plan_peak(const qp_backend *be, qp_storage compute, double *flops, qp_err *err)
 {
-    enum { SIZE = 1024 };
+    enum { LARGEST = 2048 };
+    const double enough = 2e-3;
     qp_ctx c;
     qp_status rc = qp_ctx_init(&c, be, (size_t)1 << 30, err);
     if (rc) return rc;
     c.recording = false;
-    const int64_t shape[] = { SIZE, SIZE };
-    qp_tensor *x = qp_new(&c, compute, 2, shape), *w = qp_new(&c, compute, 2, shape);
-    be->k[compute]->zero(x->data, qp_numel(x));
-    be->k[compute]->zero(w->data, qp_numel(w));
-    double start = qp_now(), best = 1e9;
-    for (int i = 0; i < 3 || qp_now() - start < 0.05; i++) {
-        qp_scope scope;
-        qp_scope_open(&c.arena, &scope);
-        double t = qp_now();
-        qp_linear(&c, x, w);
-        t = qp_now() - t;
-        if (t < best) best = t;
-        qp_scope_close(&c.arena, &scope);
+    double seconds = 0;
+    for (int64_t size = 128; seconds < enough && size <= LARGEST; size *= 2) {
+        seconds = time_product(&c, compute, size);
+        *flops = 2.0 * (double)size * (double)size * (double)size / seconds;
     }
-    *flops = 2.0 * SIZE * SIZE * SIZE / best;
     qp_ctx_release(&c);
     return QP_OK;
 }
