@@ -2,6 +2,7 @@
 #include "cli/cmd.h"
 #include "train/run.h"
 #include <stdio.h>
+#include <stdio_ext.h>
 #include <string.h>
 
 static void help(void)
@@ -24,13 +25,23 @@ static void help(void)
     qp_buf_release(&options);
 }
 
-static int print_config(const qp_options *o)
+static void print_config(const qp_options *o)
 {
     qp_buf yaml = { 0 };
     qp_options_print(o, &yaml);
     fputs(yaml.data, stdout);
     qp_buf_release(&yaml);
-    return QP_OK;
+}
+
+/* Its lines are in metrics.jsonl too: a run does not fail for want of a reader. */
+static qp_status train(const qp_options *o, qp_err *err)
+{
+    qp_status rc = qp_train_run(o, stdout, err);
+    if (!ferror(stdout)) return rc;
+    qp_warn("standard output could not be written; the run went on without");
+    __fpurge(stdout);
+    clearerr(stdout);
+    return rc;
 }
 
 int qp_cmd_train(int argc, char **argv)
@@ -52,7 +63,10 @@ int qp_cmd_train(int argc, char **argv)
             argv[n++] = argv[i];
     }
     qp_status rc = qp_options_load(&o, yaml, n, argv, &err);
-    if (!rc) rc = only_print ? (qp_status)print_config(o) : qp_train_run(o, stdout, &err);
+    if (!rc && only_print)
+        print_config(o);
+    else if (!rc)
+        rc = train(o, &err);
     qp_options_free(o);
     if (rc) fprintf(stderr, "quipu train: %s\n", err.msg);
     return (int)rc;

@@ -2,8 +2,14 @@
 #include "autograd/cpu/dispatch.h"
 #include "base/word.h"
 #include "cli/cmd.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define QP_VERSION "0.1.0"
 
@@ -58,17 +64,36 @@ static int run(int argc, char **argv)
     return unknown(argv[0]);
 }
 
+/* A closed standard stream would give its number to the next file that is opened, and what is
+   printed would end up in that. Opened for reading: a write to it fails, and is noticed. */
+static void hold_streams(void)
+{
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY) != fd) exit(QP_IO);
+}
+
+/* What could not be printed was not done. */
+static int flush_output(int code)
+{
+    bool failed = fflush(stdout) || ferror(stdout);
+    if (!failed || code) return code;
+    fprintf(stderr, "quipu: standard output: %s\n", errno ? strerror(errno) : "write failed");
+    return QP_IO;
+}
+
 int main(int argc, char **argv)
 {
+    hold_streams();
     qp_cpu_prepare(argc, argv);
+    signal(SIGXFSZ, SIG_IGN); /* beyond a file-size limit a write fails like any other */
     if (argc < 2) return usage(stderr, QP_USAGE);
     const char *word = argv[1];
     if (!strcmp(word, "help") && argc == 3) /* the same as `quipu COMMAND --help` */
-        return run(2, (char *[]){ argv[2], "--help", NULL });
-    if (listed("-h,--help,help", word)) return usage(stdout, QP_OK);
+        return flush_output(run(2, (char *[]){ argv[2], "--help", NULL }));
+    if (listed("-h,--help,help", word)) return flush_output(usage(stdout, QP_OK));
     if (listed("-V,--version,version", word)) {
         puts("quipu " QP_VERSION);
-        return QP_OK;
+        return flush_output(QP_OK);
     }
-    return run(argc - 1, argv + 1);
+    return flush_output(run(argc - 1, argv + 1));
 }

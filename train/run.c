@@ -8,6 +8,7 @@
 #include "base/zio.h"
 #include "train/checkpoint.h"
 #include "train/fault.h"
+#include "train/manifest.h"
 #include "train/session.h"
 #include <math.h>
 #include <signal.h>
@@ -48,6 +49,7 @@ static void catch_signals(void)
     for (size_t i = 0; i < sizeof stopping / sizeof *stopping; i++)
         sigaction(stopping[i], &a, NULL);
     signal(SIGXFSZ, SIG_IGN); /* a file-size limit is a failed write like any other */
+    signal(SIGPIPE, SIG_IGN); /* and so is a reader that has gone: `| head`, `| tee` */
 }
 
 static bool is_stopped(void *arg)
@@ -345,9 +347,23 @@ static bool has_final(const qp_session *r)
     return there;
 }
 
+/* final/ will be replaced as a whole: it must be ours. */
+static qp_status check_final(const qp_session *r, qp_err *err)
+{
+    char *final = qp_path_join(r->dir, "final"), *manifest = qp_path_join(final, QP_MANIFEST);
+    qp_status rc = QP_OK;
+    if (qp_path_exists(final) && !qp_path_exists(manifest))
+        rc = qp_fail(err, QP_USAGE, "%s is in the way: no result of a run (it has no %s)", final,
+                     QP_MANIFEST);
+    free(manifest);
+    free(final);
+    return rc;
+}
+
 static qp_status run_locked(qp_session *r, FILE *out, qp_err *err)
 {
-    qp_status rc = qp_sweep(r->dir, err);
+    qp_status rc = check_final(r, err);
+    if (!rc) rc = qp_sweep(r->dir, err);
     if (!rc) rc = open_session(r, out, err);
     if (rc) return rc;
     r->start = qp_now();

@@ -248,6 +248,70 @@ START_TEST(mistakes_in_a_run_leave_nothing_behind)
 }
 END_TEST
 
+/* Exit code of a whole line for the shell, `quipu` in it being the program. */
+static int shell_code(const char *line)
+{
+    char *whole =
+        qp_xformat("cd %s && quipu() { %s \"$@\"; }; (%s) 2> err.txt", dir, program, line);
+    int status = system(whole);
+    free(whole);
+    read_back("err.txt", &said);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000;
+}
+
+START_TEST(output_that_is_lost_is_an_error)
+{
+    static const char *const words[] = { "--help",       "--version",
+                                         "inspect base", "env",
+                                         "train --help", "train --print-config",
+                                         "env --json",   "perplexity -m base -f text.txt" };
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        char *line = qp_xformat("quipu %s > /dev/full", words[i]);
+        expect_error(shell_code(line), QP_IO, "standard output: No space left on device");
+        free(line);
+        line = qp_xformat("quipu %s >&-", words[i]);
+        expect_error(shell_code(line), QP_IO, "standard output: Bad file descriptor");
+        free(line);
+    }
+}
+END_TEST
+
+#define TRAIN                                                                                      \
+    "quipu train --data text.txt base_model=base tokenizer=bytes max_steps=2 "                     \
+    "sequence_len=32 output_dir=out/try "
+
+START_TEST(a_run_goes_on_without_a_reader)
+{
+    static const char *const line[] = { TRAIN ">&-", TRAIN "> /dev/full", TRAIN ">&- 2>&- <&-",
+                                        "{ " TRAIN "; echo $? > code; } | true; exit $(cat code)" };
+    for (size_t i = 0; i < sizeof line / sizeof *line; i++) {
+        expect(shell_code(line[i]), 0);
+        char *lock = qp_path_join(dir, "out/try/.lock"),
+             *final = qp_path_join(dir, "out/try/final");
+        qp_buf text = { 0 };
+        ck_assert(qp_path_is_dir(final));
+        ck_assert(!qp_file_read(lock, &text, &err));
+        /* what is printed must not end in a file that was given a closed stream's number */
+        ck_assert_msg(strcspn(text.data, "\n") == text.len - 1, "%s", text.data);
+        qp_buf_release(&text);
+        free(lock);
+        free(final);
+        shell("rm -rf out");
+    }
+}
+END_TEST
+
+START_TEST(a_folder_called_final_that_is_not_ours_stays)
+{
+    free(folder("out/try/final"));
+    write_file("out/try/final/notes.txt", "mine");
+    expect_error(shell_code(TRAIN), QP_USAGE, "out/try/final is in the way");
+    read_back("out/try/final/notes.txt", &said);
+    ck_assert_str_eq(said.data, "mine");
+}
+END_TEST
+#undef TRAIN
+
 START_TEST(the_configuration_may_stand_behind_print_config)
 {
     write_file("c.yaml", "base_model: base\ntokenizer: bytes\nseed: 7\n");
@@ -362,6 +426,9 @@ Suite *suite_commands(void)
     tcase_add_test(t, a_killed_run_stands_for_its_latest_checkpoint);
     tcase_add_test(t, mistakes_are_named_and_have_their_exit_codes);
     tcase_add_test(t, mistakes_in_a_run_leave_nothing_behind);
+    tcase_add_test(t, output_that_is_lost_is_an_error);
+    tcase_add_test(t, a_run_goes_on_without_a_reader);
+    tcase_add_test(t, a_folder_called_final_that_is_not_ours_stays);
     tcase_add_test(t, the_configuration_may_stand_behind_print_config);
     tcase_add_test(t, every_command_has_a_page_of_help);
     tcase_add_test(t, generation_repeats_itself_by_its_seed);
