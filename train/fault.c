@@ -3,11 +3,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-void qp_fault(const char *place)
+bool qp_fault_here(const char *place)
 {
     static long passes; /* of the one place that is armed */
     const char *armed = getenv("QP_FAULT");
     size_t n = strlen(place);
-    if (!armed || strncmp(armed, place, n) || armed[n] != ':') return;
-    if (++passes == atol(armed + n + 1)) raise(SIGKILL);
+    if (!armed || strncmp(armed, place, n) || armed[n] != ':') return false;
+    return ++passes == atol(armed + n + 1);
+}
+
+void qp_fault(const char *place)
+{
+    if (qp_fault_here(place)) raise(SIGKILL);
 }

@@ -3,5 +3,8 @@
    variable it costs one look-up. */
 #ifndef QP_TRAIN_FAULT_H
 #define QP_TRAIN_FAULT_H
+#include <stdbool.h>
 void qp_fault(const char *place);
+/* The same, but tells the caller to spoil something instead. */
+bool qp_fault_here(const char *place);
 #endif

@@ -222,7 +222,8 @@ static qp_status nonfinite(qp_session *r, const qp_step_result *res, qp_position
     const qp_batch *b = &r->stepper.batch[micro];
     qp_buf text = { 0 };
     qp_err ignored = { 0 };
-    int64_t n = b->n < 24 ? b->n : 24;
+    int64_t n = 1; /* of its tokens */
+    while (n < b->n && n < 24 && b->pos[n]) n++;
     if (qp_tokenizer_decode(r->s.tokenizer, b->tokens, n, false, &text, &ignored))
         qp_buf_clear(&text);
     for (size_t i = 0; i < text.len; i++)

@@ -101,11 +101,13 @@ qp_status qp_step(qp_stepper *s, qp_position *p, int64_t micros, int64_t step, i
             return QP_OK;
         }
         double nll = micro_step(s, step, i, micros, r->trained);
+        if (qp_fault_here("nan_loss")) nll = NAN;
         if (!isfinite(nll) && r->bad_micro < 0) r->bad_micro = i;
         r->nll += nll;
         qp_fault("micro_mid");
     }
     r->grad_norm = qp_grad_norm(s->ctx, s->optim->params);
+    if (qp_fault_here("inf_gradient")) r->grad_norm = INFINITY;
     r->finite = isfinite(r->nll) && isfinite(r->grad_norm);
     r->lr = s->peak_lr * qp_schedule_factor(&s->schedule, step);
     if (r->finite)

@@ -421,21 +421,25 @@ START_TEST(a_fresh_start_in_a_used_folder_is_refused)
 }
 END_TEST
 
-START_TEST(a_weight_that_is_no_number_stops_the_run_before_an_update)
+START_TEST(what_is_no_number_stops_the_run_before_the_update)
 {
-    train("base", "dtype=f32 max_steps=2");
-    char *path = qp_xformat("%s/base/final/model.safetensors", dir);
-    FILE *f = fopen(path, "r+b");
-    fseek(f, -4, SEEK_END);
-    fwrite("\0\0\xc0\x7f", 1, 4, f);
-    fclose(f);
-    free(path);
-    char *words = qp_xformat(
-        "dtype=f32 model_config=null adapter=none test_datasets=[] base_model=%s/base/final", dir);
-    expect("out", finish(start("out", NULL, 1, 0, words)), QP_FAIL);
-    says("out", "step 1: loss is ");
-    says("out", "plus");
-    free(words);
+    train("whole", "");
+    expect("cut", finish(start("cut", "nan_loss:8", 1, 0, "")), QP_FAIL); /* the second of step 3 */
+    says("cut", "step 3: loss is nan in micro-batch 1 of epoch 1's position 0");
+    says("cut", "plus");
+    expect("cut", finish(start("cut", "inf_gradient:2", 1, 0, "")), QP_FAIL); /* from step 2 on */
+    says("cut", "step 4: gradient norm is inf");
+    train("cut", "");
+    same_result("whole", "cut");
+    same_metrics("whole", "cut");
+}
+END_TEST
+
+START_TEST(a_step_that_is_no_number_can_be_skipped)
+{
+    expect("out", finish(start("out", "nan_loss:8", 1, 0, "on_nonfinite=skip")), QP_OK);
+    says("out", "step 3: loss is nan");
+    says("out", "step 8/8");
 }
 END_TEST
 
@@ -484,7 +488,8 @@ Suite *suite_resume(void)
     tcase_add_test(t, a_full_disk_is_74_and_leaves_the_earlier_checkpoint);
     tcase_add_test(t, a_second_process_on_the_folder_is_refused);
     tcase_add_test(t, a_fresh_start_in_a_used_folder_is_refused);
-    tcase_add_test(t, a_weight_that_is_no_number_stops_the_run_before_an_update);
+    tcase_add_test(t, what_is_no_number_stops_the_run_before_the_update);
+    tcase_add_test(t, a_step_that_is_no_number_can_be_skipped);
     tcase_add_test(t, the_resolved_configuration_repeats_the_run);
     tcase_add_test(t, patience_ends_a_run_that_gets_no_better);
     suite_add_tcase(s, t);
