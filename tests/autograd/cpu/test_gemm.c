@@ -1,14 +1,38 @@
 /* Products: values against a plain f64 sum, and the promise that a row's bits depend on nothing but
  * itself. */
+#include "autograd/cpu/dispatch.h"
 #include "autograd/cpu/quant.h"
 #include "autograd/cpu/weight.h"
 #include "autograd/work.h"
 #include "autograd/backend.h"
 #include "base/rng.h"
 #include "tests/suites.h"
+#include <malloc.h>
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
+
+/* Which build and which product a test runs with: all that this CPU may ever choose. */
+static const struct {
+    const char *isa, *product;
+} settings[] = { { NULL, "" },        { "base", "loop base" }, { "v3", "loop v3" },
+                 { "v4", "loop v4" }, { NULL, "openblas" },    { NULL, "onednn" } };
+enum { SETTINGS = sizeof settings / sizeof *settings };
+
+/* False where the CPU lacks the build: nothing to test. */
+static bool choose(int i)
+{
+    bool known = !settings[i].isa;
+    for (int b = 0; !known && qp_cpu_build(b); b++)
+        known = strcmp(qp_cpu_build(b), settings[i].isa) == 0;
+    if (!known) return false;
+    if (settings[i].isa) setenv("QP_ISA", settings[i].isa, 1);
+    setenv("QP_PRODUCT", settings[i].product, 1);
+    mallopt(M_MMAP_THRESHOLD, 1 << 28); /* fresh pages took longer than the products */
+    mallopt(M_TRIM_THRESHOLD, 1 << 28);
+    omp_set_num_threads(1); /* but where the test is of threads */
+    return true;
+}
 
 static const qp_storage compute[] = { QP_F64, QP_F32, QP_BF16 };
 enum { NT, NN, TN };
@@ -47,7 +71,7 @@ typedef struct {
     int kind;
     qp_storage type, out;
     int64_t n, m, k, rows, cols, depth, r0;
-    void *left, *right, *c, *work;
+    void *left, *right, *c;
     double beta, alpha;
 } product;
 
@@ -60,7 +84,6 @@ static product setup(int kind, qp_storage type, qp_storage out, int64_t n, int64
     p.left = matrix(type, kind == NT ? n * k : n * m, 1);
     p.right = matrix(type, kind == TN ? n * k : m * k, 2);
     p.c = matrix(out, p.rows * p.cols, 3);
-    p.work = aligned_alloc(64, qp_matmul_work());
     return p;
 }
 
@@ -69,18 +92,28 @@ static void teardown(product *p)
     free(p->left);
     free(p->right);
     free(p->c);
-    free(p->work);
+}
+
+/* Enough for five threads; one a process, since every page of a new one would be a fault. */
+static void *work_area(void)
+{
+    static void *work;
+    int threads = omp_get_max_threads();
+    omp_set_num_threads(5);
+    if (!work) work = aligned_alloc(64, qp_matmul_work());
+    omp_set_num_threads(threads);
+    return work;
 }
 
 static void run(const product *p, const void *left, const qp_tensor *w, void *c, int64_t n)
 {
     const qp_kernels *k = kernels(p->type);
     if (p->kind == NT)
-        k->matmul_nt(c, p->out, p->beta, p->alpha, left, w, p->r0, n, p->m, p->k, p->work);
+        k->matmul_nt(c, p->out, p->beta, p->alpha, left, w, p->r0, n, p->m, p->k, work_area());
     else if (p->kind == NN)
-        k->matmul_nn(c, p->out, p->beta, p->alpha, left, w, p->r0, n, p->m, p->k, p->work);
+        k->matmul_nn(c, p->out, p->beta, p->alpha, left, w, p->r0, n, p->m, p->k, work_area());
     else
-        k->matmul_tn(c, p->beta, p->alpha, left, p->right, n, p->m, p->k, p->work);
+        k->matmul_tn(c, p->beta, p->alpha, left, p->right, n, p->m, p->k, work_area());
 }
 
 /* Element (i, j) by a sum in f64, and the sum of magnitudes that bounds its error. */
@@ -116,12 +149,12 @@ static void check_values(const product *p)
             double want = before + p->alpha * sum, got = new[i * p->cols + j];
             double bound = (double)(p->depth + 2) * eps * fabs(p->alpha) * size +
                            store * (fabs(want) + fabs(before)) + 1e-300;
-            ck_assert_msg(
-                fabs(got - want) <= bound,
-                "%s of %s to %s, n %ld m %ld k %ld, beta %g: at (%ld, %ld) %.9g, want %.9g",
-                (const char *[]){ "nt", "nn", "tn" }[p->kind], qp_storages[p->type].name,
-                qp_storages[p->out].name, (long)p->n, (long)p->m, (long)p->k, p->beta, (long)i,
-                (long)j, got, want);
+            if (!(fabs(got - want) <= bound))
+                ck_abort_msg(
+                    "%s of %s to %s, n %ld m %ld k %ld, beta %g: at (%ld, %ld) %.9g, want %.9g",
+                    (const char *[]){ "nt", "nn", "tn" }[p->kind], qp_storages[p->type].name,
+                    qp_storages[p->out].name, (long)p->n, (long)p->m, (long)p->k, p->beta, (long)i,
+                    (long)j, got, want);
         }
     free(left);
     free(right);
@@ -131,6 +164,7 @@ static void check_values(const product *p)
 
 START_TEST(products_agree_with_a_plain_sum)
 {
+    if (!choose(_i)) return;
     static const int64_t shape[][3] = { { 1, 1, 1 },     { 37, 129, 65 }, { 5, 3, 700 },
                                         { 130, 33, 17 }, { 40, 520, 20 }, { 3, 10, 4200 } };
     for (int kind = NT; kind <= TN; kind++)
@@ -150,7 +184,8 @@ START_TEST(products_agree_with_a_plain_sum)
 END_TEST
 
 /* 130 rows at once, in reverse order, and every smaller count. */
-static void check_rows(int kind, qp_storage type, qp_storage out, int64_t m, int64_t k)
+static void check_rows(bool all_counts, int kind, qp_storage type, qp_storage out, int64_t m,
+                       int64_t k)
 {
     enum { N = 130 };
     product p = setup(kind, type, out, N, m, k);
@@ -160,13 +195,14 @@ static void check_rows(int kind, qp_storage type, qp_storage out, int64_t m, int
     run(&p, p.left, &w, all, N);
     for (int64_t i = 0; i < N; i++)
         memcpy(backward + i * in, (char *)p.left + (N - 1 - i) * in, in);
-    for (int64_t n = 1; n <= N; n++) {
+    for (int64_t n = 1; n <= N; n += n < 30 || all_counts ? 1 : 9) {
         run(&p, backward, &w, some, n);
         for (int64_t i = 0; i < n; i++)
-            ck_assert_msg(memcmp(some + i * row, all + (N - 1 - i) * row, row) == 0,
-                          "%s %s to %s, m %ld k %ld: row %ld of %ld has other bits than among 130",
-                          kind == NT ? "nt" : "nn", qp_storages[type].name, qp_storages[out].name,
-                          (long)m, (long)k, (long)i, (long)n);
+            if (memcmp(some + i * row, all + (N - 1 - i) * row, row) != 0)
+                ck_abort_msg(
+                    "%s %s to %s, m %ld k %ld: row %ld of %ld has other bits than among 130",
+                    kind == NT ? "nt" : "nn", qp_storages[type].name, qp_storages[out].name,
+                    (long)m, (long)k, (long)i, (long)n);
     }
     free(backward);
     free(some);
@@ -175,21 +211,22 @@ static void check_rows(int kind, qp_storage type, qp_storage out, int64_t m, int
 
 START_TEST(a_rows_bits_depend_on_the_row_alone)
 {
-    omp_set_num_threads(1); /* the next test turns to threads */
+    if (!choose(_i)) return;
     static const int64_t shape[][2] = { { 1, 1 },    { 7, 31 },   { 64, 176 },
                                         { 300, 64 }, { 17, 600 }, { 200, 340 } };
     for (int kind = NT; kind <= NN; kind++)
         for (int t = 0; t < 3; t++)
             for (size_t s = 0; s < sizeof shape / sizeof *shape; s++) {
-                check_rows(kind, compute[t], compute[t], shape[s][0], shape[s][1]);
+                check_rows(_i == 0, kind, compute[t], compute[t], shape[s][0], shape[s][1]);
                 if (compute[t] == QP_BF16)
-                    check_rows(kind, QP_BF16, QP_F32, shape[s][0], shape[s][1]);
+                    check_rows(_i == 0, kind, QP_BF16, QP_F32, shape[s][0], shape[s][1]);
             }
 }
 END_TEST
 
 START_TEST(one_thread_equals_two_and_five)
 {
+    if (!choose(_i)) return;
     for (int kind = NT; kind <= TN; kind++)
         for (int t = 0; t < 3; t++) {
             product p = setup(kind, compute[t], qp_sum_storage(compute[t]), 203, 330, 270);
@@ -200,8 +237,6 @@ START_TEST(one_thread_equals_two_and_five)
             run(&p, p.left, &w, one, p.n);
             for (int threads = 2; threads <= 5; threads += 3) {
                 omp_set_num_threads(threads);
-                free(p.work);
-                p.work = aligned_alloc(64, qp_matmul_work());
                 run(&p, p.left, &w, p.c, p.n);
                 ck_assert_msg(memcmp(one, p.c, bytes) == 0, "%d threads", threads);
             }
@@ -249,6 +284,7 @@ static void *stored(qp_storage s, int64_t n)
 
 START_TEST(a_stored_weight_equals_its_values_in_the_compute_type)
 {
+    if (!choose(_i)) return;
     static const qp_storage kinds[] = {
         QP_F64, QP_F32, QP_BF16, QP_F16, QP_Q4_0, QP_Q4_1, QP_Q8_0
     };
@@ -293,11 +329,11 @@ Suite *suite_gemm(void)
     Suite *s = suite_create("gemm");
     TCase *t = tcase_create("all");
     tcase_set_timeout(t, 30);
-    tcase_add_test(t, products_agree_with_a_plain_sum);
-    tcase_add_test(t, a_rows_bits_depend_on_the_row_alone);
-    tcase_add_test(t, one_thread_equals_two_and_five);
+    tcase_add_loop_test(t, products_agree_with_a_plain_sum, 0, SETTINGS);
+    tcase_add_loop_test(t, a_rows_bits_depend_on_the_row_alone, 0, SETTINGS);
+    tcase_add_loop_test(t, one_thread_equals_two_and_five, 0, SETTINGS);
     tcase_add_test(t, a_row_range_of_the_weight_equals_the_weight_cut_out);
-    tcase_add_test(t, a_stored_weight_equals_its_values_in_the_compute_type);
+    tcase_add_loop_test(t, a_stored_weight_equals_its_values_in_the_compute_type, 0, SETTINGS);
     tcase_add_test(t, empty_products_are_zero_or_nothing);
     suite_add_tcase(s, t);
     return s;
