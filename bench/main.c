@@ -66,6 +66,9 @@ static void machine(void)
     printf("%s, %d threads; kernels %s; products bf16: %s, f32: %s\n", name, qp_cpu_count(),
            be->name, qp_kernel_origin(be, "matmul_nt", QP_BF16),
            qp_kernel_origin(be, "matmul_nt", QP_F32));
+    double load = 0;
+    if (getloadavg(&load, 1) == 1 && load > 0.3)
+        printf("load %.1f: other work slows down what is measured here\n", load);
 }
 
 static void introduce(const void *arg, double *value)

@@ -256,6 +256,31 @@ START_TEST(decoding_from_a_cache_equals_one_pass)
 }
 END_TEST
 
+/* A long document's dk and dv are sums of several slices of its queries; here each is run alone. */
+START_TEST(gradients_of_keys_add_up_over_pieces_of_queries)
+{
+    enum { N = 600, PIECE = 100, G = 2, E = 3, KV = N * G * E };
+    int32_t first[N] = { 0 }, last[N];
+    for (int32_t i = 0; i < N; i++) last[i] = i;
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    const task all = random_task(&c, QP_F64, N, N, 4, G, E, first, last);
+    const result whole = run(&c, &all);
+    double dk[KV] = { 0 }, dv[KV] = { 0 };
+    for (int at = 0; at < N; at += PIECE) {
+        const task some = part(&c, &all, at, PIECE, 0, N);
+        const result r = run(&c, &some);
+        for (int i = 0; i < KV; i++) {
+            dk[i] += test_get(r.dk, QP_F64, i);
+            dv[i] += test_get(r.dv, QP_F64, i);
+        }
+    }
+    ck_assert_double_lt(test_difference(whole.dk, QP_F64, dk, QP_F64, KV), 1e-13);
+    ck_assert_double_lt(test_difference(whole.dv, QP_F64, dv, QP_F64, KV), 1e-13);
+    qp_ctx_release(&c);
+}
+END_TEST
+
 START_TEST(thread_count_does_not_change_a_bit)
 {
     qp_storage type;
@@ -366,6 +391,7 @@ Suite *suite_attention(void)
     tcase_add_loop_test(t, every_build_agrees_with_f64, 0, BUILDS);
     tcase_add_loop_test(t, packed_documents_equal_each_alone, 0, BUILDS);
     tcase_add_loop_test(t, decoding_from_a_cache_equals_one_pass, 0, BUILDS);
+    tcase_add_test(t, gradients_of_keys_add_up_over_pieces_of_queries);
     tcase_add_loop_test(t, thread_count_does_not_change_a_bit, 0, BUILDS);
     tcase_add_loop_test(t, keys_that_a_row_does_not_see_may_be_anything, 0, BUILDS);
     tcase_add_test(t, gradients_are_independent_and_obey_beta);
