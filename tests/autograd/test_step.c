@@ -102,15 +102,15 @@ static qp_tensor *block(qp_ctx *c, void *module, const void *env, qp_tensor *x)
     return qp_add(c, x, qp_dropout(c, qp_linear(c, h, w[DOWN]), 0.1));
 }
 
-/* One step in a scope of its own; gradients are in the store afterwards. Layers beyond LAYERS use
- * the first ones' weights. */
+/* Layers beyond LAYERS use the first ones' weights. */
 static int depth = LAYERS;
-static double step(qp_ctx *c, net *m, const batch *b)
+
+/* One micro-batch in a scope of its own; adds to the gradients in the store, or begins them. */
+static double micro_step(qp_ctx *c, net *m, const batch *b)
 {
     qp_scope scope;
     qp_scope_open(&c->arena, &scope);
     c->rng = (qp_rng){ 11, 0 };
-    qp_params_begin_step(m->params);
     qp_tensor *x = qp_embedding(c, m->w[EMBEDDING], b->ids, N, m->params->compute);
     for (int l = 0; l < depth; l++)
         x = qp_segment(c, block, m->w + l % LAYERS * BLOCK, b, x, 2, (int64_t[]){ N, D });
@@ -118,9 +118,22 @@ static double step(qp_ctx *c, net *m, const batch *b)
     qp_tensor *loss = qp_linear_xent_in_chunks(c, x, m->w[HEAD], b->targets, NULL, 128);
     qp_backward(c, loss, 1. / N);
     const double value = test_get(loss->data, loss->storage, 0);
-    qp_params_end_grads(m->params);
     qp_scope_close(&c->arena, &scope);
     return value;
+}
+
+static double step(qp_ctx *c, net *m, const batch *b)
+{
+    qp_params_begin_step(m->params);
+    const double loss = micro_step(c, m, b);
+    qp_params_end_grads(m->params);
+    return loss;
+}
+
+static void fill_grads(net *m, int byte)
+{
+    memset(m->params->grad, byte,
+           qp_storage_bytes(qp_sum_storage(m->params->compute), m->params->n));
 }
 
 /* Runs the step twice on equal nets under two settings and compares every bit. */
@@ -135,6 +148,7 @@ static void same_bits(qp_storage type, setting set)
         qp_ctx c;
         test_ctx(&c, NULL);
         new_net(&m[i], type);
+        fill_grads(&m[i], i ? 0xff : 0); /* what an earlier step left there must not matter */
         set(&c, i);
         loss[i] = step(&c, &m[i], &b);
         qp_ctx_release(&c);
@@ -182,6 +196,37 @@ START_TEST(fresh_memory_may_hold_nan)
 {
     qp_storage type;
     if (test_build(_i, &type)) same_bits(type, garbage);
+}
+END_TEST
+
+/* The same micro-batch twice: every gradient doubles. Doubling is exact; adding chunk by chunk in
+   another order is not, so the tolerance is a few roundings of f64. */
+START_TEST(micro_batches_add_up)
+{
+    static batch b;
+    net one, two;
+    qp_ctx c;
+    fill(&b);
+    test_ctx(&c, NULL);
+    c.recompute = _i;
+    new_net(&one, QP_F64);
+    new_net(&two, QP_F64);
+    fill_grads(&one, 0xff);
+    fill_grads(&two, 0xff);
+    step(&c, &one, &b);
+    qp_params_begin_step(two.params);
+    micro_step(&c, &two, &b);
+    micro_step(&c, &two, &b);
+    qp_params_end_grads(two.params);
+    for (int i = 0; i < WEIGHTS; i++) {
+        const int64_t n = qp_numel(one.w[i]);
+        for (int64_t j = 0; j < n; j++) ((double *)one.w[i]->grad)[j] *= 2;
+        const double d = test_difference(two.w[i]->grad, QP_F64, one.w[i]->grad, QP_F64, n);
+        ck_assert_msg(d < 1e-14, "gradient of weight %d differs by %g", i, d);
+    }
+    qp_params_free(one.params);
+    qp_params_free(two.params);
+    qp_ctx_release(&c);
 }
 END_TEST
 
@@ -271,6 +316,7 @@ Suite *suite_step(void)
     tcase_add_loop_test(t, one_thread_equals_three, 0, TEST_BUILDS);
     tcase_add_loop_test(t, recompute_equals_kept, 0, TEST_BUILDS);
     tcase_add_loop_test(t, fresh_memory_may_hold_nan, 0, TEST_BUILDS);
+    tcase_add_loop_test(t, micro_batches_add_up, 0, 2);
     tcase_add_loop_test(t, planned_peak_is_the_real_peak, 0, QP_NCOMPUTE);
     tcase_add_test(t, recompute_keeps_a_layers_input_only);
     tcase_add_loop_test(t, every_build_agrees_with_f64, 0, TEST_BUILDS);

@@ -5,6 +5,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum { BUDGET = 1 << 30 };
 static const qp_rng start = { .key = 7, .next = 0 };
@@ -58,7 +59,9 @@ static qp_tensor *input(qp_ctx *c, qp_storage storage, int ndim, const int64_t *
     for (int64_t i = 0; i < qp_numel(t); i++) test_set(t->data, storage, i, normal(seed, i));
     t->needs_grad = true;
     t->is_param = is_param;
-    t->grad_home = qp_arena_alloc(&c->arena, qp_storage_bytes(qp_grad_storage(t), qp_numel(t)));
+    const size_t bytes = qp_storage_bytes(qp_grad_storage(t), qp_numel(t));
+    t->grad_home =
+        memset(qp_arena_alloc(&c->arena, bytes), 0xff, bytes); /* NaN: to be overwritten */
     return t;
 }
 

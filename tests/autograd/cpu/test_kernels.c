@@ -78,6 +78,52 @@ START_TEST(sixteen_bit_types_survive_the_way_through_every_type)
 }
 END_TEST
 
+static double value_of(uint16_t bits, qp_storage s)
+{
+    return (double)(s == QP_BF16 ? qp_from_bf16(bits) : qp_from_f16(bits));
+}
+
+/* Whatever the way, the 16-bit number chosen is the nearest, and of two equally near the even one.
+   The values lie on quarters between neighbours, halves included; found by comparing distances, not
+   by the bits. */
+static void check_nearest(uint16_t got, double v, qp_storage s)
+{
+    const double d = fabs(value_of(got, s) - v);
+    for (int side = -1; side <= 1; side += 2) {
+        const double other = fabs(value_of((uint16_t)(got + side), s) - v);
+        if (d > other || (d == other && (got & 1)))
+            ck_abort_msg("%a as %s became %04x", v, qp_storages[s].name, got);
+    }
+}
+
+START_TEST(rounding_is_to_nearest_even)
+{
+    enum { COUNT = 4 * 0x7000 };
+    static double in64[COUNT];
+    static float in32[COUNT];
+    static uint16_t out[COUNT];
+    qp_storage type;
+    if (!test_build(_i, &type)) return;
+    const qp_kernels *const *k = qp_cpu_backend()->k;
+    for (int s = QP_BF16; s <= QP_F16; s++) {
+        const qp_storage to = (qp_storage)s;
+        for (int i = 0; i < COUNT; i++) {
+            const uint16_t low = (uint16_t)(i / 4 + 1);
+            in64[i] = value_of(low, to) +
+                      i % 4 * (value_of((uint16_t)(low + 1), to) - value_of(low, to)) / 4;
+            in32[i] = (float)in64[i];
+        }
+        if (type != QP_BF16) {
+            k[type]->cast_out(out, to, 0, type == QP_F64 ? (void *)in64 : in32, COUNT);
+        } else {
+            if (to != QP_BF16) continue;
+            k[QP_BF16]->cast_in(out, 0, in32, QP_F32, COUNT);
+        }
+        for (int i = 0; i < COUNT; i++) check_nearest(out[i], in64[i], to);
+    }
+}
+END_TEST
+
 START_TEST(beta_0_never_reads_and_beta_1_adds)
 {
     qp_storage type;
@@ -369,6 +415,7 @@ Suite *suite_kernels(void)
     tcase_add_test(t, exponential_of_softmax_is_the_same_or_nothing);
     tcase_add_test(t, sixteen_bit_types_survive_the_way_through_every_type);
     tcase_add_test(t, sum_of_squares_is_exact_and_independent_of_threads);
+    tcase_add_loop_test(t, rounding_is_to_nearest_even, 0, TEST_BUILDS);
     tcase_add_loop_test(t, beta_0_never_reads_and_beta_1_adds, 0, TEST_BUILDS);
     tcase_add_loop_test(t, every_build_agrees_with_f64, 0, TEST_BUILDS);
     tcase_add_loop_test(t, every_build_has_the_bits_of_the_plain_one, 0, TEST_BUILDS);

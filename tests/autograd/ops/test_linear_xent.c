@@ -83,6 +83,23 @@ START_TEST(without_targets_loss_and_gradients_are_zero)
 }
 END_TEST
 
+/* A second micro-batch without a target leaves the gradients of the first as they are. */
+START_TEST(nothing_is_added_without_targets)
+{
+    static const int32_t none[ROWS] = { -1, -1, -1, -1, -1, -1 };
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    qp_tensor *in[2];
+    inputs(&c, QP_F64, in);
+    double before[2][WORDS * SIZE];
+    qp_backward(&c, op(&c, in), 1);
+    for (int i = 0; i < 2; i++) memcpy(before[i], in[i]->grad, qp_value_bytes(in[i]));
+    qp_backward(&c, qp_linear_xent(&c, in[0], in[1], none, NULL), 1);
+    for (int i = 0; i < 2; i++) ck_assert_mem_eq(before[i], in[i]->grad, qp_value_bytes(in[i]));
+    qp_ctx_release(&c);
+}
+END_TEST
+
 /* Logits near 10^4, whose exponentials overflow. */
 START_TEST(large_logits_stay_finite)
 {
@@ -170,6 +187,7 @@ Suite *suite_linear_xent(void)
     tcase_add_loop_test(t, gradient_matches_differences, 0, 4);
     tcase_add_test(t, loss_is_minus_log_softmax);
     tcase_add_test(t, without_targets_loss_and_gradients_are_zero);
+    tcase_add_test(t, nothing_is_added_without_targets);
     tcase_add_test(t, large_logits_stay_finite);
     tcase_add_test(t, nan_reaches_the_loss);
     tcase_add_test(t, row_alone_equals_row_among_130);
