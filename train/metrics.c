@@ -1,5 +1,6 @@
 #include "train/metrics.h"
 #include "base/json.h"
+#include "base/thread.h"
 #include "base/zio.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -7,6 +8,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 /* Whether a line {"step": 12, ...} or {"eval_step": 12, ...} is of the past; what is neither is
@@ -152,18 +154,30 @@ void qp_metrics_save(qp_metrics *m, const char *name, int64_t bytes, double seco
                     best ? ", best" : "");
 }
 
+/* Columns that a line may fill without wrapping, which \r could not take back. */
+static int line_width(const qp_metrics *m)
+{
+    struct winsize w;
+    bool known = !ioctl(fileno(m->out), TIOCGWINSZ, &w) && w.ws_col > 0;
+    return (known ? w.ws_col : 80) - 1;
+}
+
 void qp_metrics_bar(qp_metrics *m, double share, const char *label)
 {
-    enum { CELLS = 40 };
-    char cells[CELLS + 1];
-    int full = (int)(share * CELLS + 0.5);
-    if (!m->terminal) return;
-    for (int i = 0; i < CELLS; i++) cells[i] = i < full ? '#' : '.';
-    cells[CELLS] = 0;
-    fprintf(m->out, "\r\033[K%s[%s]%s %3.0f%% %s", m->colour ? "\033[32m" : "", cells,
-            m->colour ? "\033[0m" : "", 100 * share, label);
+    enum { CELLS = 40, AROUND = 8 }; /* brackets, per cent, spaces */
+    char bar[CELLS + 1];
+    double now = qp_now();
+    if (!m->terminal || (m->bar_shown && now - m->bar_drawn < 0.1)) return;
+    int width = line_width(m), cells = width - AROUND - (int)strlen(label);
+    cells = cells > CELLS ? CELLS : cells < 0 ? 0 : cells;
+    int full = (int)(share * cells + 0.5), room = width - AROUND - cells;
+    for (int i = 0; i < cells; i++) bar[i] = i < full ? '#' : '.';
+    bar[cells] = 0;
+    fprintf(m->out, "\r\033[K%s[%s]%s %3.0f%% %.*s", m->colour ? "\033[32m" : "", bar,
+            m->colour ? "\033[0m" : "", 100 * share, room > 0 ? room : 0, label);
     fflush(m->out);
     m->bar_shown = true;
+    m->bar_drawn = now;
 }
 
 /* A number of kB after `name` in one of the kernel's tables; -1: not there. */

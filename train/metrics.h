@@ -17,6 +17,7 @@ typedef struct {
     int jsonl; /* file descriptor */
     char *path;
     bool terminal, colour, bar_shown;
+    double bar_drawn; /* when; ten times a second are enough */
 } qp_metrics;
 
 /* Opens run/metrics.jsonl for appending, after dropping the steps beyond `step`, the evaluations
