@@ -12,23 +12,26 @@
 
 /* One build of the loop kernels; f64, the oracle, exists for plain machines only. */
 typedef struct {
-    const char *isa, *backend;
+    const char *name; /* the backend's: "cpu-" and the instruction set's */
     bool (*usable)(void);
     const qp_kernels *f32, *bf16;
     const qp_product *loop; /* f32 */
+    qp_convert_fn *to_f32, *to_bf16;
 } build;
 
 static bool always(void) { return true; }
 
 #define TABLES(isa)                                                                                \
     extern const qp_kernels qp_kernels_f32_##isa, qp_kernels_bf16_##isa;                           \
-    extern const qp_product qp_loop_f32_##isa;
+    extern const qp_product qp_loop_f32_##isa;                                                     \
+    qp_convert_fn qp_convert_f32_##isa, qp_convert_bf16_##isa;
 #define BUILD(isa, usable)                                                                         \
     {                                                                                              \
-#        isa, "cpu-" #        isa, usable, &qp_kernels_f32_##isa, &qp_kernels_bf16_##isa,          \
-            &qp_loop_f32_##isa                                                                     \
+        "cpu-" #isa, usable, &qp_kernels_f32_##isa, &qp_kernels_bf16_##isa, &qp_loop_f32_##isa,    \
+            qp_convert_f32_##isa, qp_convert_bf16_##isa                                            \
     }
 
+qp_convert_fn qp_convert_f64_base;
 extern const qp_kernels qp_kernels_f64_base;
 extern const qp_product qp_loop_f64_base;
 TABLES(base)
@@ -56,8 +59,8 @@ static bool has_v4bf16(void) { return has_v4() && __builtin_cpu_supports("avx512
 /* Best first. */
 static const build builds[] = {
 #ifdef QP_HAVE_v4
-    { "v4bf16", "cpu-v4bf16", has_v4bf16, &qp_kernels_f32_v4, &qp_kernels_bf16_v4bf16,
-      &qp_loop_f32_v4 },
+    { "cpu-v4bf16", has_v4bf16, &qp_kernels_f32_v4, &qp_kernels_bf16_v4bf16, &qp_loop_f32_v4,
+      qp_convert_f32_v4, qp_convert_bf16_v4 },
     BUILD(v4, has_v4),
 #endif
 #ifdef QP_HAVE_v3
@@ -65,11 +68,12 @@ static const build builds[] = {
 #endif
     BUILD(base, always),
 };
+static const char *isa(const build *b) { return b->name + strlen("cpu-"); }
 
 const char *qp_cpu_build(int i)
 {
     for (size_t b = 0; b < sizeof builds / sizeof *builds; b++)
-        if (builds[b].usable() && i-- == 0) return builds[b].isa;
+        if (builds[b].usable() && i-- == 0) return isa(&builds[b]);
     return NULL;
 }
 
@@ -78,7 +82,7 @@ static const build *best(void)
 {
     const char *wanted = getenv("QP_ISA");
     for (size_t i = 0; i < sizeof builds / sizeof *builds; i++)
-        if (builds[i].usable() && (!wanted || strcmp(wanted, builds[i].isa) == 0))
+        if (builds[i].usable() && (!wanted || strcmp(wanted, isa(&builds[i])) == 0))
             return &builds[i];
     qp_fatal(QP_USAGE, __FILE__, __LINE__, "QP_ISA=%s: this program or this CPU has no such build",
              wanted);
@@ -157,11 +161,15 @@ const qp_product *qp_product_for(qp_storage compute)
 }
 
 static qp_backend backend;
+static qp_convert_fn *converter[QP_NCOMPUTE];
 
 static void choose_backend(void)
 {
     const build *b = best();
-    backend = (qp_backend){ b->backend, { &qp_kernels_f64_base, b->f32, b->bf16 } };
+    converter[QP_F64] = qp_convert_f64_base;
+    converter[QP_F32] = b->to_f32;
+    converter[QP_BF16] = b->to_bf16;
+    backend = (qp_backend){ b->name, { &qp_kernels_f64_base, b->f32, b->bf16 } };
 }
 
 const qp_backend *qp_cpu_backend(void)
@@ -169,6 +177,12 @@ const qp_backend *qp_cpu_backend(void)
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, choose_backend);
     return &backend;
+}
+
+qp_convert_fn *qp_converter(qp_storage to)
+{
+    qp_cpu_backend();
+    return converter[to];
 }
 
 size_t qp_matmul_work(void) { return (size_t)omp_get_max_threads() * QP_PRODUCT_BYTES; }

@@ -12,6 +12,11 @@ void qp_cpu_prepare(int argc, char **argv);
    the environment chooses one before the first qp_cpu_backend. */
 const char *qp_cpu_build(int i);
 
+/* The fastest conversion to a compute type: y[i] = x[first + i] for i < n; first and n may cut
+ * blocks. */
+typedef void qp_convert_fn(void *y, const void *x, qp_storage from, int64_t first, int64_t n);
+qp_convert_fn *qp_converter(qp_storage to);
+
 /* Threads of every kernel from now on; 0 leaves OpenMP's number: all CPUs, or OMP_NUM_THREADS. */
 void qp_cpu_threads(int threads);
 #endif

@@ -42,7 +42,4 @@ static inline float qp_from_f16(uint16_t h)
 
 /* Round to nearest, ties to even; beyond 65504 + half a step to infinity; NaN quiet. */
 uint16_t qp_to_f16(float f);
-
-/* n values of any floating or block storage but f64 as f32, exactly; n and x start at a block. */
-void qp_dequant(float *y, qp_storage from, const void *x, int64_t n);
 #endif

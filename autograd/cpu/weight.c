@@ -1,82 +1,36 @@
 #include "autograd/cpu/weight.h"
+#include "autograd/cpu/dispatch.h"
 #include "autograd/cpu/quant.h"
 #include "base/err.h"
-
-/* Values pass through f32 in pieces that stay in L1. Only f64 to f64 does not: f32 holds every
- * other storage exactly. */
-enum { PIECE = 1024 };
-
-static void from_f64(void *dst, qp_storage to, const double *src, int64_t n)
-{
-    double *d64 = dst;
-    float *d32 = dst;
-    uint16_t *d16 = dst;
-    switch (to) {
-    case QP_F64:
-        memcpy(d64, src, (size_t)n * sizeof *d64);
-        return;
-    case QP_F32:
-        for (int64_t i = 0; i < n; i++) d32[i] = (float)src[i];
-        return;
-    case QP_BF16:
-        for (int64_t i = 0; i < n; i++) d16[i] = qp_to_bf16((float)src[i]);
-        return;
-    case QP_F16:
-        for (int64_t i = 0; i < n; i++) d16[i] = qp_to_f16((float)src[i]);
-        return;
-    default:
-        QP_ASSERT(false, "no conversion to %s", qp_storages[to].name);
-    }
-}
-
-static void from_f32(void *dst, qp_storage to, const float *src, int64_t n)
-{
-    double *d64 = dst;
-    uint16_t *d16 = dst;
-    switch (to) {
-    case QP_F64:
-        for (int64_t i = 0; i < n; i++) d64[i] = (double)src[i];
-        return;
-    case QP_F32:
-        memcpy(dst, src, (size_t)n * sizeof *src);
-        return;
-    case QP_BF16:
-        for (int64_t i = 0; i < n; i++) d16[i] = qp_to_bf16(src[i]);
-        return;
-    case QP_F16:
-        for (int64_t i = 0; i < n; i++) d16[i] = qp_to_f16(src[i]);
-        return;
-    default:
-        QP_ASSERT(false, "no conversion to %s", qp_storages[to].name);
-    }
-}
 
 static const char *at(const void *base, qp_storage s, int64_t element)
 {
     return (const char *)base + qp_storage_bytes(s, element);
 }
 
-/* n values from element `first` of src; first and n may cut blocks. */
-static void convert(void *dst, qp_storage to, const void *src, qp_storage from, int64_t first,
+/* Nothing computes in f16: files have it, so it comes and goes by way of f32. */
+static void to_f16(uint16_t *y, const void *x, qp_storage from, int64_t first, int64_t n)
+{
+    enum { PIECE = 1024 };
+    float piece[PIECE];
+    for (int64_t i = 0; i < n; i += PIECE) {
+        int64_t some = n - i < PIECE ? n - i : PIECE;
+        qp_converter(QP_F32)(piece, x, from, first + i, some);
+        for (int64_t j = 0; j < some; j++) y[i + j] = qp_to_f16(piece[j]);
+    }
+}
+
+/* n values from element `first` of x; first and n may cut blocks. */
+static void convert(void *y, qp_storage to, const void *x, qp_storage from, int64_t first,
                     int64_t n)
 {
-    if (from == to && qp_storages[to].block == 1) {
-        memcpy(dst, at(src, from, first), qp_storage_bytes(to, n));
-    } else if (from == QP_F64) {
-        from_f64(dst, to, (const double *)src + first, n);
-    } else if (to == QP_F32 && qp_storages[from].block == 1) {
-        qp_dequant(dst, from, at(src, from, first), n);
-    } else {
-        float piece[PIECE];
-        int64_t block = qp_storages[from].block, lead = first % block;
-        for (int64_t done = 0; done < n; lead = 0) {
-            int64_t take = n - done < PIECE - lead ? n - done : PIECE - lead;
-            int64_t whole = (lead + take + block - 1) / block * block;
-            qp_dequant(piece, from, at(src, from, first + done - lead), whole);
-            from_f32((char *)dst + qp_storage_bytes(to, done), to, piece + lead, take);
-            done += take;
-        }
-    }
+    QP_ASSERT(to <= QP_F16, "no conversion to %s", qp_storages[to].name);
+    if (to == from)
+        memcpy(y, at(x, from, first), qp_storage_bytes(to, n));
+    else if (to == QP_F16)
+        to_f16(y, x, from, first, n);
+    else
+        qp_converter(to)(y, x, from, first, n);
 }
 
 void qp_weight_panel(void *dst, qp_storage to, int64_t ld, const qp_tensor *w, int64_t r0,

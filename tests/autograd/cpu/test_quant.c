@@ -1,4 +1,5 @@
 /* Conversions between storages: exactly as IEEE, ggml and PyTorch define them. */
+#include "autograd/cpu/dispatch.h"
 #include "autograd/cpu/quant.h"
 #include "autograd/cpu/weight.h"
 #include "base/gguf.h"
@@ -92,9 +93,19 @@ START_TEST(rounding_to_bf16_is_to_nearest_even_and_keeps_nan)
 }
 END_TEST
 
+/* The i-th build of the kernels; false where this CPU has fewer. */
+enum { BUILDS = 4 };
+static bool choose(int i)
+{
+    if (!qp_cpu_build(i)) return false;
+    setenv("QP_ISA", qp_cpu_build(i), 1);
+    return true;
+}
+
 /* Panels that begin and end anywhere, inside blocks too, are cuts of the whole. */
 START_TEST(a_panel_is_a_cut_of_the_whole_matrix)
 {
+    if (!choose(_i)) return;
     enum { ROWS = 5, COLS = 2208, N = ROWS * COLS };
     static const qp_storage from[] = { QP_F64, QP_F32, QP_BF16, QP_F16, QP_Q4_0, QP_Q4_1, QP_Q8_0 };
     static const int64_t cut[][4] = { { 0, 5, 0, COLS },
@@ -144,6 +155,7 @@ static char *golden(const char *name)
 /* ggml's own values of its own blocks, and its rounding of the sources to 16 bits. */
 START_TEST(blocks_have_the_values_that_ggml_gives_them)
 {
+    if (!choose(_i)) return;
     qp_err err = { 0 };
     qp_gguf g = { 0 };
     qp_safetensors st = { 0 };
@@ -185,8 +197,8 @@ Suite *suite_quant(void)
     tcase_add_test(t, every_half_has_its_value_and_comes_back);
     tcase_add_test(t, rounding_to_half_is_to_nearest_even);
     tcase_add_test(t, rounding_to_bf16_is_to_nearest_even_and_keeps_nan);
-    tcase_add_test(t, a_panel_is_a_cut_of_the_whole_matrix);
-    tcase_add_test(t, blocks_have_the_values_that_ggml_gives_them);
+    tcase_add_loop_test(t, a_panel_is_a_cut_of_the_whole_matrix, 0, BUILDS);
+    tcase_add_loop_test(t, blocks_have_the_values_that_ggml_gives_them, 0, BUILDS);
     suite_add_tcase(s, t);
     return s;
 }
