@@ -14,7 +14,8 @@ enum { BUFFER = 1 << 20 };
 
 qp_status qp_file_open(const char *path, int *fd, uint64_t *bytes, qp_err *err)
 {
-    *fd = open(path, O_RDONLY | O_CLOEXEC);
+    /* NONBLOCK: opening a pipe would wait for a writer; it means nothing to a regular file. */
+    *fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     if (*fd < 0 && (errno == ENOENT || errno == ENOTDIR))
         return qp_fail(err, QP_USAGE, "%s: no such file", path);
     if (*fd < 0) return qp_fail(err, QP_IO, "%s: %s", path, strerror(errno));
@@ -40,17 +41,16 @@ qp_status qp_file_read(const char *path, qp_buf *out, qp_err *err)
     qp_status rc = qp_file_open(path, &fd, &bytes, err);
     if (rc) return rc;
     /* Until the end, whatever its size was: the file may grow, and files under /proc have size 0.
-     */
-    size_t chunk = bytes ? (size_t)bytes + 1 : 4096;
+     * One byte more than the size, so that the end is seen without growing. */
+    qp_buf_reserve(out, (size_t)bytes + 1);
     for (;;) {
-        qp_buf_reserve(out, chunk);
-        ssize_t n = read(fd, out->data + out->len, chunk);
+        if (out->cap - out->len < 2) qp_buf_reserve(out, 4096);
+        ssize_t n = read(fd, out->data + out->len, out->cap - out->len - 1);
         if (n < 0 && errno == EINTR) continue;
         if (n < 0) rc = qp_fail(err, QP_IO, "%s: cannot read: %s", path, strerror(errno));
         if (n <= 0) break;
         out->len += (size_t)n;
         out->data[out->len] = '\0';
-        chunk = 4096;
     }
     close(fd);
     return rc;

@@ -94,6 +94,32 @@ START_TEST(missing_files_and_folders_are_usage_errors)
 }
 END_TEST
 
+START_TEST(a_pipe_without_a_writer_is_refused_at_once)
+{
+    qp_buf b = { 0 };
+    char *pipe = in_dir("pipe");
+    ck_assert_int_eq(mkfifo(pipe, 0600), 0);
+    ck_assert_int_eq(qp_file_read(pipe, &b, &err), QP_USAGE);
+    ck_assert(strstr(err.msg, "not a regular file"));
+    free(pipe);
+}
+END_TEST
+
+START_TEST(reading_takes_no_more_memory_than_the_file)
+{
+    enum { BYTES = 1 << 20 };
+    qp_buf b = { 0 };
+    char *path = in_dir("big"), *data = qp_xcalloc(BYTES, 1);
+    ck_assert_msg(!qp_file_write(path, data, BYTES, &err), "%s", err.msg);
+    ck_assert_msg(!qp_file_read(path, &b, &err), "%s", err.msg);
+    ck_assert_uint_eq(b.len, BYTES);
+    ck_assert_uint_lt(b.cap, BYTES + 4096);
+    qp_buf_release(&b);
+    free(data);
+    free(path);
+}
+END_TEST
+
 START_TEST(files_of_unknown_size_are_read_to_the_end)
 {
     qp_buf b = { 0 };
@@ -279,6 +305,8 @@ Suite *suite_zio(void)
     tcase_add_test(t, what_was_written_is_read_and_mapped);
     tcase_add_test(t, an_empty_file_is_read_and_mapped);
     tcase_add_test(t, missing_files_and_folders_are_usage_errors);
+    tcase_add_test(t, a_pipe_without_a_writer_is_refused_at_once);
+    tcase_add_test(t, reading_takes_no_more_memory_than_the_file);
     tcase_add_test(t, files_of_unknown_size_are_read_to_the_end);
     tcase_add_test(t, pieces_of_any_size_arrive_in_order);
     tcase_add_test(t, an_abandoned_file_leaves_the_old_one);
