@@ -11,8 +11,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define QP_VERSION "0.1.0"
-
 static const struct {
     const char *name, *aliases, *summary;
     int (*run)(int argc, char **argv);

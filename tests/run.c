@@ -1,5 +1,6 @@
 /* The test runner: calls no kernel itself, so that no OpenMP thread exists before Check forks. */
 #include "tests/suites.h"
+#include <stdio.h>
 #include <stdlib.h>
 
 int main(void)
@@ -9,7 +10,8 @@ int main(void)
 #include "tests/suites.def"
 #undef SUITE
     srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
+    int failed = srunner_ntests_failed(r), ran = srunner_ntests_run(r);
     srunner_free(r);
-    return failed ? EXIT_FAILURE : EXIT_SUCCESS;
+    if (!ran) fprintf(stderr, "no test ran: is the suite's name in tests/suites.def?\n");
+    return failed || !ran ? EXIT_FAILURE : EXIT_SUCCESS;
 }
