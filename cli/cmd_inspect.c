@@ -20,8 +20,18 @@ typedef struct {
 typedef struct {
     const options *o;
     qp_json_writer w; /* with --json */
-    qp_buf out;
+    qp_buf out, words;
 } page;
+
+/* Text out of a file as JSON writes it, without the quotes: nothing in it can steer a terminal.
+ * Holds until the next call. */
+static const char *shown(page *p, const char *s, size_t len)
+{
+    qp_buf_clear(&p->words);
+    qp_json_string(&(qp_json_writer){ .out = &p->words }, s, len);
+    p->words.data[p->words.len - 1] = '\0';
+    return p->words.data + 1;
+}
 
 /* ---- one tensor, one container ---- */
 
@@ -45,17 +55,18 @@ static void tensor_hash(const qp_file_tensor *t, char hex[65])
 static void show_tensor(page *p, const qp_file_tensor *t)
 {
     char shape[128], hex[65] = "";
+    const char *type = t->storage == QP_OTHER ? t->type : qp_storages[t->storage].name;
     if (p->o->hash) tensor_hash(t, hex);
     if (!p->o->json) {
         shape_text(t, shape, sizeof shape);
-        printf("  %-52s %-5s %-16s %s\n", t->name, qp_storages[t->storage].name, shape, hex);
+        printf("  %-52s %-5s %-16s %s\n", shown(p, t->name, strlen(t->name)), type, shape, hex);
         return;
     }
     qp_json_open_object(&p->w);
     qp_json_key(&p->w, "name");
     qp_json_cstring(&p->w, t->name);
     qp_json_key(&p->w, "dtype");
-    qp_json_cstring(&p->w, qp_storages[t->storage].name);
+    qp_json_cstring(&p->w, type);
     qp_json_key(&p->w, "shape");
     qp_json_open_array(&p->w);
     for (int i = 0; i < t->ndim; i++) qp_json_int(&p->w, t->shape[i]);
@@ -92,18 +103,21 @@ static void show_value(page *p, const qp_gguf *g, const qp_gguf_value *v)
 {
     qp_gguf_text text;
     double number;
-    if (p->o->json) qp_json_key(&p->w, v->key);
+    if (p->o->json)
+        qp_json_key(&p->w, v->key);
+    else
+        printf("  %-44s ", shown(p, v->key, strlen(v->key)));
     if (v->is_array) {
         if (p->o->json)
             qp_json_cstring(&p->w, "array");
         else
-            printf("  %-44s %llu values\n", v->key, (unsigned long long)v->count);
+            printf("%llu values\n", (unsigned long long)v->count);
     } else if (qp_gguf_string(g, v->key, &text)) {
-        int len = text.len < 60 || p->o->all ? (int)text.len : 60;
+        size_t len = text.len < 60 || p->o->all ? text.len : 60;
         if (p->o->json)
             qp_json_string(&p->w, text.s, text.len);
         else
-            printf("  %-44s %.*s%s\n", v->key, len, text.s, (uint64_t)len < text.len ? " ..." : "");
+            printf("%s%s\n", shown(p, text.s, len), len < text.len ? " ..." : "");
     } else {
         int64_t integer;
         bool whole = qp_gguf_int(g, v->key, &integer);
@@ -113,9 +127,9 @@ static void show_value(page *p, const qp_gguf *g, const qp_gguf_value *v)
         else if (p->o->json)
             qp_json_double(&p->w, number);
         else if (whole)
-            printf("  %-44s %lld\n", v->key, (long long)integer);
+            printf("%lld\n", (long long)integer);
         else
-            printf("  %-44s %g\n", v->key, number);
+            printf("%g\n", number);
     }
 }
 
@@ -163,7 +177,7 @@ static void show_config(page *p, const qp_config *c, int64_t parameters)
                 { "head_dim", c->head_dim },
                 { "max_positions", c->max_positions },
                 { "tied", c->tied } };
-    if (!p->o->json) printf("%s", c->architecture);
+    if (!p->o->json) printf("%s", shown(p, c->architecture, strlen(c->architecture)));
     if (p->o->json) {
         qp_json_key(&p->w, "architecture");
         qp_json_cstring(&p->w, c->architecture);
@@ -241,21 +255,23 @@ static qp_status show_json_file(page *p, const char *dir, const char *name, qp_e
         qp_buf text = { 0 };
         qp_json_writer w = { .out = &text };
         write_value(&w, c);
-        printf("  %-32s %.*s%s\n", c->key ? c->key : "", p->o->all ? (int)text.len : 100, text.data,
-               text.len > 100 && !p->o->all ? " ..." : "");
+        const char *key = c->key ? c->key : "";
+        printf("  %-32s %.*s%s\n", shown(p, key, strlen(key)), p->o->all ? (int)text.len : 100,
+               text.data, text.len > 100 && !p->o->all ? " ..." : "");
         qp_buf_release(&text);
     }
     qp_json_free(v);
     return QP_OK;
 }
 
-static int visible(const struct dirent *e) { return e->d_name[0] != '.'; }
+/* best and latest lead to checkpoints that stand there under their own names. */
+static int own_entry(const struct dirent *e) { return e->d_name[0] != '.' && e->d_type != DT_LNK; }
 
 /* The folder's own manifest, or that of every folder in it: a run's checkpoints. */
 static qp_status verify(page *p, const char *path, qp_err *err)
 {
     struct dirent **entry = NULL;
-    int n = scandir(path, &entry, visible, alphasort), verified = 0;
+    int n = scandir(path, &entry, own_entry, alphasort), verified = 0;
     qp_status rc = QP_OK;
     for (int i = -1; i < n && !rc && !(i == 0 && verified); i++) {
         char *dir = i < 0 ? qp_xstrdup(path) : qp_path_join(path, entry[i]->d_name),
@@ -342,6 +358,7 @@ static qp_status run(const options *o, const qp_list *paths, qp_err *err)
         puts(p.out.data);
     }
     qp_buf_release(&p.out);
+    qp_buf_release(&p.words);
     return rc;
 }
 

@@ -378,12 +378,35 @@ START_TEST(inspect_shows_what_is_there)
 }
 END_TEST
 
+START_TEST(inspect_names_types_it_cannot_read_and_lets_no_name_steer_the_terminal)
+{
+    static const char header[] = "{\"a\\u001b[31m\": {\"dtype\": \"F8_E4M3\", \"shape\": [3], "
+                                 "\"data_offsets\": [0, 3]}} ";
+    const uint64_t len = sizeof header - 1;
+    char *path = qp_path_join(dir, "x.safetensors");
+    qp_buf file = { 0 };
+    qp_buf_add(&file, &len, sizeof len);
+    qp_buf_str(&file, header);
+    qp_buf_add(&file, "abc", 3);
+    ck_assert_msg(!qp_file_write(path, file.data, file.len, &err), "%s", err.msg);
+    expect(run("inspect x.safetensors"), 0);
+    ck_assert_msg(strstr(out.data, "a\\u001b[31m") && strstr(out.data, " F8_E4M3 "), "%s",
+                  out.data);
+    ck_assert_ptr_null(strchr(out.data, '\x1b'));
+    qp_buf_release(&file);
+    free(path);
+}
+END_TEST
+
 START_TEST(verify_finds_a_changed_byte)
 {
     expect_error(run("inspect run --verify"), QP_USAGE, "nothing to verify");
     char *final = qp_path_join(dir, "run/final");
     ck_assert_msg(!qp_manifest_write(final, NULL, &err), "%s", err.msg);
+    shell("ln -s final run/latest");
     expect(run("inspect run --verify"), 0);
+    const char *verified = strstr(out.data, "every file is as");
+    ck_assert_msg(verified && !strstr(verified + 1, "every file is as"), "%s", out.data);
     expect(run("inspect run/final --verify"), 0);
     char *path = qp_path_join(final, "adapter_model.safetensors");
     FILE *f = fopen(path, "r+b");
@@ -433,6 +456,7 @@ Suite *suite_commands(void)
     tcase_add_test(t, every_command_has_a_page_of_help);
     tcase_add_test(t, generation_repeats_itself_by_its_seed);
     tcase_add_test(t, inspect_shows_what_is_there);
+    tcase_add_test(t, inspect_names_types_it_cannot_read_and_lets_no_name_steer_the_terminal);
     tcase_add_test(t, verify_finds_a_changed_byte);
     tcase_add_test(t, env_names_the_kernel_of_every_op);
     suite_add_tcase(s, t);
