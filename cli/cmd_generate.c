@@ -154,8 +154,8 @@ static qp_status produce(const options *o, qp_opened *m, const qp_ids *prompt, q
     s.stream.n_stop = o->stop.n;
     if (!o->ignore_eos) stop_ids(m, &stop);
     int64_t room = qp_model_config(m->model)->max_positions - prompt->n, n = 0;
-    int64_t most = o->max_tokens < room || room < 1 ? o->max_tokens : room;
-    int32_t *out = qp_xmalloc((size_t)(most + 1) * sizeof *out);
+    int64_t most = room < 1 ? 1 : o->max_tokens < room ? o->max_tokens : room; /* 1: refused */
+    int32_t *out = qp_xmalloc((size_t)most * sizeof *out);
     qp_generate_options g = { .max_tokens = most,
                               .stop_ids = stop.id,
                               .n_stop = (int)stop.n,

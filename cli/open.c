@@ -22,7 +22,7 @@ static qp_status open_tokenizer(qp_opened *m, qp_err *err)
     const char *path = m->where.tokenizer;
     if (!path && cfg->vocab_size == 256) path = "bytes";
     if (!path)
-        return qp_fail(err, QP_USAGE, "%s: no tokenizer.json beside the model: --tokenizer FILE",
+        return qp_fail(err, QP_USAGE, "%s: no tokenizer beside the model: --tokenizer FILE",
                        m->where.base);
     qp_status rc = qp_tokenizer_open(&m->tokenizer, path, err);
     if (rc) return rc;

@@ -92,12 +92,17 @@ static qp_status find_adapter(const qp_model_args *a, qp_where *w, qp_err *err)
     return rc;
 }
 
+static bool has_tokenizer(const char *dir)
+{
+    return holds(dir, "tokenizer.json") || holds(dir, "tokenizer.model");
+}
+
 /* The tokenizer named; else the one saved with the adapter, else the base's. */
 static char *find_tokenizer(const qp_model_args *a, const qp_where *w)
 {
     if (a->tokenizer) return qp_xstrdup(a->tokenizer);
-    if (w->adapter && holds(w->adapter, "tokenizer.json")) return qp_xstrdup(w->adapter);
-    if (!qp_path_is_dir(w->base) || holds(w->base, "tokenizer.json")) return qp_xstrdup(w->base);
+    if (w->adapter && has_tokenizer(w->adapter)) return qp_xstrdup(w->adapter);
+    if (!qp_path_is_dir(w->base) || has_tokenizer(w->base)) return qp_xstrdup(w->base);
     return NULL;
 }
 

@@ -9,7 +9,7 @@ static qp_status check_prompt(const qp_model *m, const int32_t *prompt, int64_t 
 {
     const qp_config *cfg = qp_model_config(m);
     if (n < 1) return qp_fail(err, QP_USAGE, "the prompt has no tokens");
-    if (max_tokens < 0 || n + max_tokens > cfg->max_positions)
+    if (max_tokens < 0 || max_tokens > cfg->max_positions - n)
         return qp_fail(err, QP_USAGE,
                        "%lld tokens of prompt and %lld to generate: the model has %lld positions",
                        (long long)n, (long long)max_tokens, (long long)cfg->max_positions);

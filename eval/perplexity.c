@@ -89,9 +89,12 @@ static qp_status find_method(const struct method **method, const qp_ppl_options 
         return qp_fail(
             err, QP_USAGE,
             "perplexity method \"%s\": unknown (wanted hf, hf-exact, paper or llama.cpp)", name);
-    if (o->context < 2)
-        return qp_fail(err, QP_USAGE, "context %lld: wanted at least 2 tokens",
-                       (long long)o->context);
+    if (o->context < 2 || o->context > INT32_MAX) /* rows are counted in int32 */
+        return qp_fail(err, QP_USAGE, "context %lld: wanted 2 to %d tokens", (long long)o->context,
+                       INT32_MAX);
+    if (o->rows < 0)
+        return qp_fail(err, QP_USAGE, "rows %lld: wanted at least 1, or 0 for 2048",
+                       (long long)o->rows);
     if (o->stride && !(*method)->strides)
         return qp_fail(err, QP_USAGE, "method %s has no stride", name);
     if (o->stride < 0 || o->stride > o->context)

@@ -26,8 +26,8 @@ typedef struct {
 } qp_ppl;
 
 /* ids: the whole text's, as the tokenizer gives them; bytes: its length, 0 if unknown. An unknown
-   method or a text that is too short is QP_USAGE, a loss that is not finite QP_BADFILE
-   when a weight is at fault, else QP_FAIL. */
+   method, a number out of its range or a text that is too short is QP_USAGE, a loss that is not
+   finite QP_BADFILE when a weight is at fault, else QP_FAIL. */
 qp_status qp_perplexity(qp_ctx *c, qp_model *m, const qp_ppl_options *o, const int32_t *ids,
                         int64_t n, int64_t bytes, qp_ppl *out, qp_err *err) QP_MUST_CHECK;
 typedef struct {

@@ -171,6 +171,17 @@ START_TEST(a_model_is_found_by_any_of_its_folders)
 }
 END_TEST
 
+/* Meta's vocabulary is found, and this one seen to be another model's. */
+START_TEST(a_tokenizer_model_beside_the_weights_is_taken)
+{
+    write_file("base/tokenizer.model", "YQ== 0\nYg== 1\n");
+    expect_error(run("perplexity -m base -f text.txt"), QP_USAGE,
+                 "base has 258 tokens, the model 256");
+    expect(run("tokenize -m base -p ab"), 0);
+    ck_assert_str_eq(out.data, "2 0 1\n");
+}
+END_TEST
+
 START_TEST(a_killed_run_stands_for_its_latest_checkpoint)
 {
     double adapter = perplexity("-m run");
@@ -196,7 +207,13 @@ START_TEST(mistakes_are_named_and_have_their_exit_codes)
     expect_error(run("perplexity -m base -f text.txt --dtype f16"), QP_USAGE, "--dtype f16");
     expect_error(run("perplexity -m run --adapter run/final -f text.txt"), QP_USAGE,
                  "adapter itself");
+    expect(run("perplexity -m base -f text.txt --method llama.cpp -c 9000000000000000000"),
+           QP_USAGE); /* after a warning */
+    ck_assert(strstr(said.data, "context 9000000000000000000: wanted 2 to ") != NULL);
+    expect_error(run("perplexity -m base -f text.txt -c 32 --rows -1"), QP_USAGE, "rows -1");
     expect_error(run("generate -m base"), QP_USAGE, "-p TEXT");
+    expect_error(run("generate -m base -f text.txt -n 9223372036854775807"), QP_USAGE,
+                 "the model has 512 positions");
     expect_error(run("generate -m base -p a --chat"), QP_USAGE, "template");
     expect_error(run("generate -m base -p ''"), QP_USAGE, "no tokens");
     expect_error(run("generate -m base -p a --temperature -1"), QP_USAGE,
@@ -446,6 +463,7 @@ Suite *suite_commands(void)
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, perplexity_ends_with_the_two_lines);
     tcase_add_test(t, a_model_is_found_by_any_of_its_folders);
+    tcase_add_test(t, a_tokenizer_model_beside_the_weights_is_taken);
     tcase_add_test(t, a_killed_run_stands_for_its_latest_checkpoint);
     tcase_add_test(t, mistakes_are_named_and_have_their_exit_codes);
     tcase_add_test(t, mistakes_in_a_run_leave_nothing_behind);
