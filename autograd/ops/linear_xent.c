@@ -72,6 +72,16 @@ static void put_back(qp_ctx *c, const xent_node *n, void *dx, double beta_x, con
     qp_arena_recycle(&c->arena, rounded, bytes);
 }
 
+/* What forward took and backward needs. */
+static void give_back(qp_ctx *c, const xent_node *n, const qp_tensor *x)
+{
+    const size_t ids = (size_t)n->taken * sizeof *n->rows;
+    qp_arena_recycle(&c->arena, n->lse, qp_sum_bytes(x, n->taken));
+    qp_arena_recycle(&c->arena, n->x, qp_storage_bytes(x->storage, n->taken * qp_cols(x)));
+    qp_arena_recycle(&c->arena, n->targets, ids);
+    qp_arena_recycle(&c->arena, n->rows, ids);
+}
+
 static void xent_backward(qp_ctx *c, qp_node *node)
 {
     xent_node *n = (xent_node *)node;
@@ -87,8 +97,7 @@ static void xent_backward(qp_ctx *c, qp_node *node)
         c->be->k[sums]->zero(dw, qp_numel(w));
     if (dx) put_back(c, n, dx, beta_x, dx_sum);
     qp_arena_recycle(&c->arena, dx_sum, bytes);
-    qp_arena_recycle(&c->arena, n->x, qp_storage_bytes(x->storage, n->taken * qp_cols(x)));
-    qp_arena_recycle(&c->arena, n->lse, qp_sum_bytes(x, n->taken));
+    give_back(c, n, x);
 }
 
 static const qp_op xent_op = { "linear_xent", xent_backward };
@@ -169,8 +178,7 @@ qp_tensor *qp_linear_xent_in_chunks(qp_ctx *c, qp_tensor *x, qp_tensor *w, const
     set(loss->data, sums, 0, total);
     qp_arena_recycle(&c->arena, hit, bytes);
     qp_arena_recycle(&c->arena, sum, bytes);
-    if (!node)
-        qp_arena_recycle(&c->arena, n->x, qp_storage_bytes(x->storage, n->taken * qp_cols(x)));
+    if (!node) give_back(c, n, x);
     return loss;
 }
 

@@ -292,6 +292,35 @@ START_TEST(norm_reads_weights_of_any_type)
 }
 END_TEST
 
+/* A second run in the same scope lives on the blocks of the first. New are y and dy, which test_run
+   keeps, and the structs of tensors and knots, a few hundred bytes each; with recording off, y
+   alone. */
+START_TEST(an_op_gives_back_what_it_took)
+{
+    qp_storage type;
+    if (!test_build(_i, &type)) return;
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    for (int recording = 0; recording < 2; recording++)
+        for (int o = 0; o < OPS; o++) {
+            qp_tensor *in[INPUTS];
+            qp_scope scope;
+            inputs(&c, type, in);
+            c.recording = recording;
+            qp_scope_open(&c.arena, &scope);
+            test_run(&c, ops[o], INPUTS, in);
+            const size_t before = c.arena.used;
+            qp_tensor *y = test_run(&c, ops[o], INPUTS, in);
+            const size_t kept = (size_t)(1 + recording) * (qp_value_bytes(y) + 64) + 384;
+            const size_t took = c.arena.used - before;
+            ck_assert_msg(took <= kept, "op %d, recording %d: %zu bytes, not %zu", o, recording,
+                          took, kept);
+            qp_scope_close(&c.arena, &scope);
+        }
+    qp_ctx_release(&c);
+}
+END_TEST
+
 static double row_alone(qp_ctx *c, test_op op, qp_tensor **in, const qp_tensor *y, int64_t i)
 {
     qp_tensor *one[INPUTS];
@@ -421,6 +450,7 @@ Suite *suite_kernels(void)
     tcase_add_loop_test(t, every_build_has_the_bits_of_the_plain_one, 0, TEST_BUILDS);
     tcase_add_loop_test(t, losses_have_the_bits_of_the_plain_build, 0, TEST_BUILDS);
     tcase_add_loop_test(t, norm_reads_weights_of_any_type, 0, TEST_BUILDS);
+    tcase_add_loop_test(t, an_op_gives_back_what_it_took, 0, TEST_BUILDS);
     tcase_add_loop_test(t, row_alone_equals_row_among_many, 0, TEST_BUILDS);
     tcase_add_loop_test(t, adamw_follows_its_definition, 0, TEST_BUILDS);
     suite_add_tcase(s, t);
