@@ -336,7 +336,7 @@ static double row_alone(qp_ctx *c, test_op op, qp_tensor **in, const qp_tensor *
 
 START_TEST(row_alone_equals_row_among_many)
 {
-    static const test_op row_ops[] = { rmsnorm, swiglu, add };
+    static const test_op row_ops[] = { rmsnorm, swiglu, add, linear };
     qp_storage type;
     if (!test_build(_i, &type)) return;
     qp_ctx c;
@@ -344,7 +344,7 @@ START_TEST(row_alone_equals_row_among_many)
     c.recording = false;
     qp_tensor *in[INPUTS];
     inputs(&c, type, in);
-    for (int o = 0; o < 3; o++) {
+    for (int o = 0; o < 4; o++) {
         qp_tensor *y = row_ops[o](&c, in);
         for (int64_t i = 0; i < ROWS; i++)
             ck_assert_msg(row_alone(&c, row_ops[o], in, y, i) == 0, "op %d, row %d", o, (int)i);
