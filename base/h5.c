@@ -357,3 +357,10 @@ qp_status qp_h5_shape(qp_h5 *h, const char *name, int *ndim, int64_t shape[QP_H5
     drop(space), drop(set);
     return rc;
 }
+
+char *qp_h5_version(void)
+{
+    unsigned major = 0, minor = 0, release = 0;
+    H5get_libversion(&major, &minor, &release);
+    return qp_xformat("%u.%u.%u", major, minor, release);
+}

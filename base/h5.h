@@ -34,4 +34,5 @@ qp_status qp_h5_get_double(qp_h5 *h, const char *name, double *v, qp_err *err) Q
 qp_status qp_h5_get_string(qp_h5 *h, const char *name, char **s,
                            qp_err *err) QP_MUST_CHECK; /* caller frees */
 void qp_h5_free(qp_h5 *h);
+char *qp_h5_version(void); /* the library's; the caller frees */
 #endif

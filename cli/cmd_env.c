@@ -1,9 +1,12 @@
 /* What this program is on this machine: the first thing to put into a bug report. */
+#include "autograd/cpu/dispatch.h"
+#include "base/h5.h"
 #include "base/json.h"
 #include "base/thread.h"
 #include "cli/args.h"
 #include "cli/cmd.h"
-#include "autograd/backend.h"
+#include "data/pretok.h"
+#include "train/tree.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,19 +56,33 @@ typedef struct {
     char *value;
 } fact;
 
-enum { FACTS = 6 };
+#ifdef __clang__
+#    define COMPILER __VERSION__ /* begins with its name */
+#else
+#    define COMPILER "gcc " __VERSION__
+#endif
+
+enum { FACTS = 13 };
 static void gather(fact *f, const qp_backend *be)
 {
     struct utsname u;
     memset(&u, 0, sizeof u);
     uname(&u);
     int n = 0;
+    f[n++] = (fact){ "quipu", qp_xstrdup(QP_VERSION) };
+    f[n++] = (fact){ "compiler", qp_xstrdup(COMPILER) };
+    f[n++] = (fact){ "openblas", qp_blas_version() };
+    f[n++] = (fact){ "onednn", qp_dnnl_version() };
+    f[n++] = (fact){ "hdf5", qp_h5_version() };
+    f[n++] = (fact){ "libyaml", qp_yaml_version() };
+    f[n++] = (fact){ "pcre2", qp_pcre2_version() };
     f[n++] = (fact){ "cpu", proc_value("/proc/cpuinfo", "model name") };
     f[n++] = (fact){ "features", cpu_features() };
     f[n++] = (fact){ "threads", qp_xformat("%d", qp_cpu_count()) };
     f[n++] = (fact){ "memory", proc_value("/proc/meminfo", "MemTotal") };
     f[n++] = (fact){ "system", qp_xformat("%s %s %s", u.sysname, u.release, u.machine) };
     f[n++] = (fact){ "kernels", qp_xstrdup(be->name) };
+    QP_ASSERT(n == FACTS, "%d facts", n);
 }
 
 static void print_text(const fact *f, const qp_backend *be)
@@ -110,7 +127,8 @@ int qp_cmd_env(int argc, char **argv)
     bool json = false, done;
     const qp_arg table[] = { { "json", 0, QP_ARG_FLAG, &json, NULL, "one JSON document" } };
     const qp_usage u = { .command = "env",
-                         .summary = "This machine and the kernel that serves every op on it.",
+                         .summary =
+                             "Versions, this machine, and the kernel that serves every op on it.",
                          .example = "quipu env --json",
                          .arg = table,
                          .n = 1 };

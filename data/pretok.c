@@ -201,3 +201,10 @@ qp_status qp_pretok_split(const qp_pretok *p, const char *text, size_t len, qp_p
     for (int i = 0; i < p->n; i++) pcre2_match_data_free(r.match[i]);
     return rc;
 }
+
+char *qp_pcre2_version(void)
+{
+    char version[64] = "";
+    pcre2_config(PCRE2_CONFIG_VERSION, version); /* 24 bytes and some; it asks for no length */
+    return qp_xstrdup(version);
+}

@@ -24,6 +24,7 @@ qp_status qp_pretok_split(const qp_pretok *p, const char *text, size_t len, qp_p
                           void *arg, qp_err *err) QP_MUST_CHECK;
 int qp_pretok_stages(const qp_pretok *p);
 const char *qp_pretok_pattern(const qp_pretok *p, int stage); /* as given */
+char *qp_pcre2_version(void);                                 /* the caller frees */
 
 #define QP_PATTERN_GPT2                                                                            \
     "'s|'t|'re|'ve|'m|'ll|'d| ?\\p{L}+| ?\\p{N}+| ?[^\\s\\p{L}\\p{N}]+|\\s+(?!\\S)|\\s+"

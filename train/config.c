@@ -355,3 +355,5 @@ void qp_tree_json(const qp_tree *t, qp_buf *out)
     qp_json_writer w = { .out = out };
     write_json(t, &w);
 }
+
+char *qp_yaml_version(void) { return qp_xstrdup(yaml_get_version_string()); }

@@ -37,4 +37,5 @@ bool qp_tree_is_null(const qp_tree *t); /* plain null, ~ or nothing */
 void qp_tree_json(const qp_tree *t,
                   qp_buf *out); /* one line; plain scalars become numbers, true, false, null */
 void qp_tree_free(qp_tree *t);
+char *qp_yaml_version(void); /* the library's; the caller frees */
 #endif

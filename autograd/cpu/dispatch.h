@@ -19,4 +19,8 @@ qp_convert_fn *qp_converter(qp_storage to);
 
 /* Threads of every kernel from now on; 0 leaves OpenMP's number: all CPUs, or OMP_NUM_THREADS. */
 void qp_cpu_threads(int threads);
+
+/* The libraries behind the products; the caller frees. */
+char *qp_blas_version(void);
+char *qp_dnnl_version(void);
 #endif

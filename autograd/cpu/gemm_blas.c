@@ -1,5 +1,7 @@
 /* f64 and f32 tiles by OpenBLAS, one thread each. */
+#include "autograd/cpu/dispatch.h"
 #include "autograd/cpu/product.h"
+#include "base/buf.h"
 #include <cblas.h>
 #include <omp.h>
 #include <pthread.h>
@@ -76,3 +78,5 @@ const qp_product *qp_blas_f32(void)
     pthread_once(&once, init);
     return &p;
 }
+
+char *qp_blas_version(void) { return qp_xstrdup(openblas_get_config()); }

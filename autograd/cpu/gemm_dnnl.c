@@ -1,8 +1,9 @@
 /* bf16 tiles with f32 sums by oneDNN. Every thread keeps the primitives that it has used, so that
    looking one up takes no lock. Within a parallel region, or with one thread set, oneDNN starts no
    threads of its own. */
+#include "autograd/cpu/dispatch.h"
 #include "autograd/cpu/product.h"
-#include "base/err.h"
+#include "base/buf.h"
 #include <dnnl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -244,4 +245,10 @@ const qp_product *qp_dnnl_bf16(bool constant)
           PRODUCT("onednn amx_bf16, constant rows", constant_rows) }
     };
     return has(dnnl_cpu_isa_avx512_core_bf16) ? &p[qp_dnnl_has_amx()][constant] : NULL;
+}
+
+char *qp_dnnl_version(void)
+{
+    const dnnl_version_t *v = dnnl_version();
+    return qp_xformat("%d.%d.%d", v->major, v->minor, v->patch);
 }

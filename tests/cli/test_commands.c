@@ -438,11 +438,17 @@ START_TEST(verify_finds_a_changed_byte)
 }
 END_TEST
 
-START_TEST(env_names_the_kernel_of_every_op)
+START_TEST(env_names_the_versions_and_the_kernel_of_every_op)
 {
     expect(run("env --json"), 0);
     qp_value *v;
     ck_assert_msg(!qp_json_parse(&v, out.data, out.len, &err), "%s", err.msg);
+    static const char *const versions[] = { "quipu", "compiler", "openblas", "onednn",
+                                            "hdf5",  "libyaml",  "pcre2" };
+    for (size_t i = 0; i < sizeof versions / sizeof *versions; i++) {
+        const qp_value *x = qp_json_get(v, versions[i]);
+        ck_assert_msg(x && strpbrk(x->str, "0123456789"), "no version of %s", versions[i]);
+    }
     const qp_value *origin = qp_json_get(v, "origin");
 #define QP_KERNEL(kernel, args)                                                                    \
     for (qp_storage s = QP_F64; s < QP_NCOMPUTE; s++) {                                            \
@@ -476,7 +482,7 @@ Suite *suite_commands(void)
     tcase_add_test(t, inspect_shows_what_is_there);
     tcase_add_test(t, inspect_names_types_it_cannot_read_and_lets_no_name_steer_the_terminal);
     tcase_add_test(t, verify_finds_a_changed_byte);
-    tcase_add_test(t, env_names_the_kernel_of_every_op);
+    tcase_add_test(t, env_names_the_versions_and_the_kernel_of_every_op);
     suite_add_tcase(s, t);
     return s;
 }
