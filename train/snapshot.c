@@ -86,9 +86,13 @@ qp_status qp_session_resume(qp_session *r, qp_err *err)
 
 static qp_status save_weights(qp_session *r, const char *dir, qp_err *err)
 {
-    const char *base = r->o->base_model ? r->o->base_model : "";
-    return r->s.adapter ? qp_model_save_adapter(r->s.model, dir, base, err)
-                        : qp_model_save(r->s.model, dir, r->s.compute, err);
+    if (!r->s.adapter) return qp_model_save(r->s.model, dir, r->s.compute, err);
+    /* Whole: an adapter is used from other folders than the one that the run was started in. */
+    const char *given = r->o->base_model ? r->o->base_model : "";
+    char *whole = realpath(given, NULL);
+    qp_status rc = qp_model_save_adapter(r->s.model, dir, whole ? whole : given, err);
+    free(whole);
+    return rc;
 }
 
 qp_status qp_session_save(qp_session *r, bool best, qp_err *err)
@@ -119,8 +123,14 @@ qp_status qp_session_save(qp_session *r, bool best, qp_err *err)
     return QP_OK;
 }
 
-/* Beside an adapter too: the sizes of its base, which may have been a GGUF, in the form that
- * everybody reads. */
+/* A folder has its own config.json: beside an adapter a second one would tell transformers that the
+   adapter's folder holds the base too. A GGUF has none; its sizes are written in the form that
+   everybody reads. */
+static bool wants_config(const qp_session *r)
+{
+    return !r->s.adapter || !r->o->base_model || !qp_path_is_dir(r->o->base_model);
+}
+
 static qp_status save_config(qp_session *r, const char *dir, qp_err *err)
 {
     qp_buf json = { 0 };
@@ -139,7 +149,7 @@ qp_status qp_session_final(qp_session *r, qp_err *err)
     if (rc) return rc;
     rc = save_weights(r, tmp, err);
     qp_fault("final_mid");
-    if (!rc) rc = save_config(r, tmp, err);
+    if (!rc && wants_config(r)) rc = save_config(r, tmp, err);
     if (!rc) rc = qp_tokenizer_save(r->s.tokenizer, tmp, err);
     if (!rc) return qp_folder_commit(r->dir, "final", tmp, NULL, err);
     qp_folder_abandon(tmp);

@@ -268,8 +268,8 @@ END_TEST
 /* Exit code of a whole line for the shell, `quipu` in it being the program. */
 static int shell_code(const char *line)
 {
-    char *whole =
-        qp_xformat("cd %s && quipu() { %s \"$@\"; }; (%s) 2> err.txt", dir, program, line);
+    char *whole = qp_xformat("cd %s && quipu() { %s \"$@\"; }; (%s) > out.txt 2> err.txt", dir,
+                             program, line);
     int status = system(whole);
     free(whole);
     read_back("err.txt", &said);
@@ -325,6 +325,34 @@ START_TEST(a_folder_called_final_that_is_not_ours_stays)
     expect_error(shell_code(TRAIN), QP_USAGE, "out/try/final is in the way");
     read_back("out/try/final/notes.txt", &said);
     ck_assert_str_eq(said.data, "mine");
+}
+END_TEST
+
+/* transformers loads an adapter's base by the path in adapter_config.json, unless config.json lies
+   beside: then it looks for the base's weights there too. */
+START_TEST(an_adapter_works_from_any_folder)
+{
+    expect(shell_code(TRAIN), 0);
+    shell("test ! -e out/try/final/config.json && test -e out/try/final/adapter_config.json");
+    double here = perplexity("-m out/try --tokenizer bytes");
+    expect(shell_code("cd out && quipu perplexity -m try --tokenizer bytes -f ../text.txt -c 32 "
+                      "--dtype f32 --load-in f32 --json"),
+           0);
+    read_back("out.txt", &out);
+    ck_assert_double_eq(json_number("ppl"), here);
+}
+END_TEST
+
+START_TEST(an_adapter_on_a_gguf_has_the_config_that_it_lacks)
+{
+    const char *gguf = shared_path("gguf/tiny-llama31.gguf");
+    if (!gguf) return;
+    char *whole = realpath(gguf, NULL), *line = qp_xformat(TRAIN "base_model=%s", whole);
+    expect(shell_code(line), 0);
+    shell("test -e out/try/final/config.json && grep -q tiny-llama31.gguf "
+          "out/try/final/adapter_config.json");
+    free(whole);
+    free(line);
 }
 END_TEST
 #undef TRAIN
@@ -476,6 +504,8 @@ Suite *suite_commands(void)
     tcase_add_test(t, output_that_is_lost_is_an_error);
     tcase_add_test(t, a_run_goes_on_without_a_reader);
     tcase_add_test(t, a_folder_called_final_that_is_not_ours_stays);
+    tcase_add_test(t, an_adapter_works_from_any_folder);
+    tcase_add_test(t, an_adapter_on_a_gguf_has_the_config_that_it_lacks);
     tcase_add_test(t, the_configuration_may_stand_behind_print_config);
     tcase_add_test(t, every_command_has_a_page_of_help);
     tcase_add_test(t, generation_repeats_itself_by_its_seed);
