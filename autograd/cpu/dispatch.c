@@ -137,18 +137,20 @@ static void choose_f32(void)
         plain ? FIRST_SOUND(qp_blas_f32(), b->loop) : FIRST_SOUND(b->loop, qp_blas_f32());
 }
 
-/* Without bf16 instructions panels are widened for the f32 product. */
+/* AMX first: only oneDNN has it. Without bf16 instructions panels are widened for the f32 product.
+ */
 static void choose_bf16(void)
 {
-    const qp_product *f32 = qp_product_for(QP_F32),
-                     *amx = qp_dnnl_has_amx() ? qp_dnnl_bf16(false) : NULL;
-    const qp_product *own = NULL;
+    const qp_product *f32 = qp_product_for(QP_F32), *own = NULL;
+    const qp_product *dnnl = qp_dnnl_bf16(false), *constant = qp_dnnl_bf16(true);
 #ifdef QP_HAVE_gemm_bf16
     if (__builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vl"))
         own = &qp_avx512_bf16;
 #endif
-    chosen[QP_BF16] =
-        FIRST_SOUND(amx, amx ? qp_dnnl_bf16(true) : NULL, own, qp_dnnl_bf16(false), f32);
+    if (qp_dnnl_has_amx())
+        chosen[QP_BF16] = FIRST_SOUND(dnnl, constant, own, f32);
+    else
+        chosen[QP_BF16] = FIRST_SOUND(own, dnnl, constant, f32);
 }
 
 const qp_product *qp_product_for(qp_storage compute)

@@ -15,8 +15,13 @@
 /* Which build and which product a test runs with: all that this CPU may ever choose. */
 static const struct {
     const char *isa, *product;
-} settings[] = { { NULL, "" },        { "base", "loop base" }, { "v3", "loop v3" },
-                 { "v4", "loop v4" }, { NULL, "openblas" },    { NULL, "onednn" } };
+} settings[] = { { NULL, "" },
+                 { "base", "loop base" },
+                 { "v3", "loop v3" },
+                 { "v4", "loop v4" },
+                 { NULL, "openblas" },
+                 { NULL, "onednn" },
+                 { NULL, "onednn avx512_bf16, constant rows" } };
 enum { SETTINGS = sizeof settings / sizeof *settings };
 
 /* False where the CPU lacks the build: nothing to test. */
