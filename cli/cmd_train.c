@@ -1,5 +1,7 @@
 #include "base/log.h"
+#include "cli/args.h"
 #include "cli/cmd.h"
+#include "cli/settings.h"
 #include "train/run.h"
 #include <stdio.h>
 #include <stdio_ext.h>
@@ -47,27 +49,16 @@ static qp_status train(const qp_options *o, qp_err *err)
 int qp_cmd_train(int argc, char **argv)
 {
     qp_err err = { 0 };
-    qp_options *o = NULL;
-    const char *yaml = NULL;
-    bool only_print = false;
-    int n = 0; /* arguments that are settings, moved to the front */
-    for (int i = 1; i < argc; i++) {
-        /* Behind the first setting a bare word is that setting's value, or a mistake. */
-        bool file = argv[i][0] != '-' && !strchr(argv[i], '=') && !yaml && !n;
-        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) return help(), QP_OK;
-        if (!strcmp(argv[i], "--print-config"))
-            only_print = true;
-        else if (file)
-            yaml = argv[i];
-        else
-            argv[n++] = argv[i];
-    }
-    qp_status rc = qp_options_load(&o, yaml, n, argv, &err);
-    if (!rc && only_print)
+    qp_options *o;
+    bool only_print = false, wants_help = false;
+    const qp_flag flags[] = { { "--print-config", &only_print } };
+    qp_status rc = qp_settings_load(&o, argc, argv, flags, 1, &wants_help, &err);
+    if (!rc && wants_help)
+        help();
+    else if (!rc && only_print)
         print_config(o);
     else if (!rc)
         rc = train(o, &err);
     qp_options_free(o);
-    if (rc) fprintf(stderr, "quipu train: %s\n", err.msg);
-    return (int)rc;
+    return qp_exit_code("train", rc, &err);
 }

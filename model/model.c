@@ -129,6 +129,7 @@ qp_status qp_model_seal(qp_model *m, qp_err *err)
 {
     bool mapped = false;
     qp_status rc = qp_params_seal(m->params, err);
+    if (rc || m->options.outline) return rc;
     for (int64_t i = 0; i < m->count && !rc; i++) {
         qp_weight *w = m->weight[i];
         rc = qp_weight_fill(m, w, err);

@@ -38,6 +38,7 @@ typedef struct {
     qp_storage load_in; /* how frozen weights are held: bf16, f32 (f64 under f64 compute) */
     bool train_base;    /* every weight becomes a parameter */
     uint64_t seed;      /* fresh weights, LoRA's A */
+    bool outline;       /* sealing reads and makes no weight: for planning on the null backend */
 } qp_model_options;
 
 typedef struct {

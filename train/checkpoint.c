@@ -157,10 +157,16 @@ qp_status qp_checkpoint_newest(const char *run, char **path, qp_err *err)
     return rc;
 }
 
+/* Only names that a run makes: the folder may be somebody's who keeps other things in it. */
 static int is_temporary(const struct dirent *e)
 {
+    static const char *const ours[] = { prefix,         "final.",         "best.",    "latest.",
+                                        "config.yaml.", "metrics.jsonl.", "run.json." };
     size_t n = strlen(e->d_name);
-    return n > 4 && !strcmp(e->d_name + n - 4, ".tmp");
+    if (n <= 4 || strcmp(e->d_name + n - 4, ".tmp")) return 0;
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+        if (!strncmp(e->d_name, ours[i], strlen(ours[i]))) return 1;
+    return 0;
 }
 
 qp_status qp_sweep(const char *run, qp_err *err)

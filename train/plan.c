@@ -1,5 +1,6 @@
 #include "train/plan.h"
 #include "base/thread.h"
+#include "train/metrics.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -14,16 +15,18 @@ static void fill_batch(qp_batch *b, int64_t rows, int64_t documents)
 
 qp_status qp_plan_memory(qp_model *m, const qp_optim *o, const qp_objective *objective,
                          int64_t rows, int64_t documents, int levels, bool recompute,
-                         qp_memory_plan *plan, qp_err *err)
+                         size_t program, qp_memory_plan *plan, qp_err *err)
 {
     qp_params *p = qp_model_params(m);
     qp_storage master = qp_sum_storage(p->compute);
     size_t flat = qp_storage_bytes(master, p->n);
     *plan = (qp_memory_plan){
+        .program = program,
         .frozen = qp_model_weight_bytes(m),
         .trained = 2 * flat + (p->compute == master ? 0 : qp_storage_bytes(p->compute, p->n)),
         .optimizer = (size_t)o->type->states * flat,
-        .accumulation = (size_t)levels * flat
+        .accumulation = (size_t)levels * flat,
+        .saving = (size_t)(1 + o->type->states) * flat,
     };
     qp_batch b = { 0 };
     qp_ctx c;
@@ -37,8 +40,8 @@ qp_status qp_plan_memory(qp_model *m, const qp_optim *o, const qp_objective *obj
     qp_backward(&c, objective->loss(&c, m, &b), 1);
     qp_scope_close(&c.arena, &scope);
     plan->activations = c.arena.peak;
-    plan->total =
-        plan->frozen + plan->trained + plan->optimizer + plan->accumulation + plan->activations;
+    plan->total = plan->program + plan->frozen + plan->trained + plan->optimizer +
+                  plan->accumulation + plan->activations + plan->saving;
     qp_ctx_release(&c);
     qp_batch_release(&b);
     return QP_OK;
@@ -83,4 +86,30 @@ qp_status qp_plan_peak(const qp_backend *be, qp_storage compute, double *flops, 
     }
     qp_ctx_release(&c);
     return QP_OK;
+}
+
+void qp_memory_text(qp_buf *out, const qp_memory_plan *m, bool recompute)
+{
+    const struct {
+        const char *name;
+        size_t bytes;
+    } part[] = {
+        { "program and data", m->program },
+        { "frozen weights", m->frozen },
+        { "trained weights and gradients", m->trained + m->accumulation },
+        { "moments", m->optimizer },
+        { recompute ? "activations, recomputed" : "activations", m->activations },
+        { "saving", m->saving },
+    };
+    char text[16];
+    qp_bytes_text(text, (double)m->total);
+    qp_buf_printf(out, "%s (", text);
+    const char *between = "";
+    for (size_t i = 0; i < sizeof part / sizeof *part; i++) {
+        if (!part[i].bytes) continue;
+        qp_bytes_text(text, (double)part[i].bytes);
+        qp_buf_printf(out, "%s%s %s", between, part[i].name, text);
+        between = ", ";
+    }
+    qp_buf_char(out, ')');
 }

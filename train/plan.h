@@ -6,11 +6,13 @@
 #include "train/objective.h"
 
 typedef struct {
+    size_t program;      /* what the process holds before the model: code, tokenizer, data */
     size_t frozen;       /* weights as held */
     size_t trained;      /* masters, gradients and the copies the model reads */
     size_t optimizer;    /* moments */
     size_t accumulation; /* partial sums of gradients */
     size_t activations;  /* the arena's peak */
+    size_t saving;       /* state.h5 is put together in memory */
     size_t total;
 } qp_memory_plan;
 
@@ -18,7 +20,9 @@ typedef struct {
    accumulation. The model is sealed; its gradients are not touched. */
 qp_status qp_plan_memory(qp_model *m, const qp_optim *o, const qp_objective *objective,
                          int64_t rows, int64_t documents, int levels, bool recompute,
-                         qp_memory_plan *plan, qp_err *err) QP_MUST_CHECK;
+                         size_t program, qp_memory_plan *plan, qp_err *err) QP_MUST_CHECK;
+/* "1.0G (frozen weights 257M, ...)" */
+void qp_memory_text(qp_buf *out, const qp_memory_plan *m, bool recompute);
 /* Operations a second of a square product in this compute type, the best of several in about 50 ms.
  */
 qp_status qp_plan_peak(const qp_backend *be, qp_storage compute, double *flops,

@@ -8,25 +8,6 @@
 #include <string.h>
 #include <sys/utsname.h>
 
-/* Forward 2 operations a weight and token, backward 4; where the base is frozen its own gradients
-   are not computed, so 2 less. Attention's products and the adapters' own are left out: they are
-   small at these lengths, and leaving them out understates the share of the peak rather than
-   flattering it. */
-double qp_flops_per_token(const qp_session *r)
-{
-    return (r->s.adapter ? 4.0 : 6.0) * (double)qp_model_matmul_parameters(r->s.model);
-}
-
-/* Until there are steps to measure: half the peak of a bare product, which whole steps seldom pass.
- */
-static double guess_seconds(const qp_session *r)
-{
-    double micros =
-        (double)(r->s.total_steps - r->p.step) * (double)r->o->gradient_accumulation_steps;
-    double tokens = micros * (double)r->s.train.n / (double)qp_loader_batches(r->s.loader, 0);
-    return r->s.total_steps ? tokens * qp_flops_per_token(r) / (0.5 * r->peak_flops) : NAN;
-}
-
 static void banner_model(qp_session *r)
 {
     const qp_config *c = qp_model_config(r->s.model);
@@ -59,22 +40,17 @@ static void banner_data(qp_session *r)
                     qp_tokenizer_kind(r->s.tokenizer), qp_chat_name(r->s.chat));
 }
 
-static void banner_memory(qp_session *r)
+static void banner_plan(qp_session *r)
 {
-    const qp_memory_plan *m = &r->plan;
-    char total[16], frozen[16], trained[16], state[16], act[16], time[24] = "unknown";
-    qp_bytes_text(total, (double)m->total);
-    qp_bytes_text(frozen, (double)m->frozen);
-    qp_bytes_text(trained, (double)(m->trained + m->accumulation));
-    qp_bytes_text(state, (double)m->optimizer);
-    qp_bytes_text(act, (double)m->activations);
-    r->planned_seconds = guess_seconds(r);
+    char time[24] = "unknown", disk[16];
+    qp_buf memory = { 0 };
+    qp_memory_text(&memory, &r->plan, r->ctx.recompute);
+    qp_bytes_text(disk, qp_forecast_disk(&r->s));
+    r->planned_seconds = qp_forecast_seconds(&r->s, r->p.step, r->peak_flops);
     if (isfinite(r->planned_seconds)) qp_time_text(time, r->planned_seconds);
-    qp_metrics_text(&r->metrics,
-                    "plan     memory %s (frozen %s, trained and gradients %s, moments %s, "
-                    "activations %s%s) | time about %s",
-                    total, frozen, trained, state, act, r->ctx.recompute ? ", recomputed" : "",
-                    time);
+    qp_metrics_text(&r->metrics, "plan     memory %s", memory.data);
+    qp_metrics_text(&r->metrics, "         time about %s, disk %s", time, disk);
+    qp_buf_release(&memory);
 }
 
 /* As the kernels count: the option, OpenMP's variable, the machine. */
@@ -99,7 +75,7 @@ void qp_session_banner(qp_session *r)
                     steps, a_step, (long long)o->gradient_accumulation_steps,
                     (long long)o->micro_batch_size, (long long)o->sequence_len, o->optimizer,
                     o->lr_scheduler, o->learning_rate, r->p.step ? " | resumed" : "");
-    banner_memory(r);
+    banner_plan(r);
     qp_metrics_text(&r->metrics,
                     "kernels  %s, %s, %s, %d threads | product peak %.0f GFLOP/s | seed %lld",
                     r->ctx.be->name, qp_storages[r->s.compute].name,

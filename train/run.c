@@ -2,7 +2,6 @@
    and the masters; a checkpoint holds exactly these, so a resumed run cannot tell that it was ever
    stopped. */
 #include "train/run.h"
-#include "autograd/cpu/dispatch.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "base/zio.h"
@@ -79,46 +78,12 @@ static void show_progress(void *arg, int64_t micro, int64_t micros)
 
 static qp_status open_context(qp_session *r, qp_err *err)
 {
-    qp_cpu_threads((int)r->o->threads);
     const qp_backend *be = qp_cpu_backend();
     size_t budget = (size_t)r->o->memory;
     qp_status rc = qp_ctx_init(&r->ctx, be, budget, err);
     r->ctx_open = !rc;
     if (!rc) rc = qp_plan_peak(be, r->s.compute, &r->peak_flops, err);
     return rc;
-}
-
-static int tree_levels(const qp_session *r)
-{
-    int levels = 0;
-    for (; r->stepper.level[levels]; levels++) continue;
-    return levels;
-}
-
-static qp_status plan(qp_session *r, bool recompute, qp_err *err)
-{
-    int64_t documents = r->o->micro_batch_size, rows = documents * r->o->sequence_len;
-    r->ctx.recompute = recompute;
-    return qp_plan_memory(r->s.model, &r->s.optim, r->s.objective, rows, documents, tree_levels(r),
-                          recompute, &r->plan, err);
-}
-
-/* auto: keep everything if it fits into the budget, or into nine tenths of what the machine has
-   free. A budget that cannot be kept is refused here, not by the arena in the middle of a step. */
-static qp_status choose_recompute(qp_session *r, qp_err *err)
-{
-    const char *wish = r->o->gradient_checkpointing;
-    double there = r->o->memory ? (double)r->o->memory : 0.9 * (double)qp_memory_free();
-    qp_status rc = plan(r, !strcmp(wish, "true"), err);
-    if (!rc && !strcmp(wish, "auto") && (double)r->plan.total > there) rc = plan(r, true, err);
-    if (rc || !r->o->memory || (double)r->plan.total <= there) return rc;
-    char budget[16], wanted[16];
-    qp_bytes_text(budget, there);
-    qp_bytes_text(wanted, (double)r->plan.total);
-    return qp_fail(err, QP_NOMEM,
-                   "memory %s: this run needs %s%s (shorter rows or fewer of them, "
-                   "sequence_len and micro_batch_size, need less)",
-                   budget, wanted, r->ctx.recompute ? " even with recompute" : "");
 }
 
 static void open_stepper(qp_session *r)
@@ -149,7 +114,7 @@ static qp_status open_session(qp_session *r, FILE *out, qp_err *err)
     if (!rc) rc = open_context(r, err);
     if (!rc) rc = qp_session_resume(r, err);
     if (!rc) open_stepper(r);
-    if (!rc) rc = choose_recompute(r, err);
+    if (!rc) rc = qp_forecast_memory(&r->s, &r->ctx.recompute, &r->plan, err);
     if (!rc) rc = qp_metrics_open(&r->metrics, r->dir, r->p.step, r->p.last_eval, out, err);
     return rc;
 }
@@ -203,7 +168,7 @@ static qp_status print_step(qp_session *r, const qp_step_result *res, qp_err *er
         .grad_norm = res->grad_norm,
         .tokens_per_s = tokens_per_s,
         .trained_per_s = (double)r->window_targets / r->window_seconds,
-        .mfu = tokens_per_s * qp_flops_per_token(r) / r->peak_flops,
+        .mfu = tokens_per_s * qp_forecast_flops(&r->s) / r->peak_flops,
         .eta = eta(r),
     };
     r->window_seconds = 0;

@@ -3,7 +3,7 @@
 #ifndef QP_TRAIN_SESSION_H
 #define QP_TRAIN_SESSION_H
 #include "train/metrics.h"
-#include "train/plan.h"
+#include "train/forecast.h"
 #include "train/setup.h"
 #include "train/state.h"
 #include "train/step.h"
@@ -37,5 +37,4 @@ qp_status qp_session_final(qp_session *r, qp_err *err) QP_MUST_CHECK;
 void qp_session_banner(qp_session *r);
 qp_status qp_session_record(qp_session *r, qp_err *err) QP_MUST_CHECK; /* config.yaml, run.json */
 void qp_session_summary(qp_session *r);
-double qp_flops_per_token(const qp_session *r);
 #endif

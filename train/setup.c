@@ -1,4 +1,6 @@
 #include "train/setup.h"
+#include "train/metrics.h"
+#include "autograd/cpu/dispatch.h"
 #include "base/json.h"
 #include "base/thread.h"
 #include "base/word.h"
@@ -224,7 +226,8 @@ static qp_status open_model(qp_setup *s, qp_err *err)
     qp_model_options mo = { .compute = s->compute,
                             .load_in = storage_named(o->load_in),
                             .train_base = !s->adapter,
-                            .seed = (uint64_t)o->seed };
+                            .seed = (uint64_t)o->seed,
+                            .outline = s->outline };
     qp_status rc = o->base_model ? qp_model_open(&s->model, o->base_model, &mo, err)
                                  : fresh_config(s, &cfg, err);
     if (!rc && !o->base_model) rc = qp_model_create(&s->model, &cfg, &mo, err);
@@ -232,7 +235,7 @@ static qp_status open_model(qp_setup *s, qp_err *err)
     if (!rc && s->adapter) rc = add_adapter(s, err);
     if (!rc) rc = qp_model_seal(s->model, err);
     if (rc) return rc;
-    qp_model_hash(s->model, s->base_hash);
+    if (!s->outline) qp_model_hash(s->model, s->base_hash);
     qp_optim_settings settings = { .beta1 = o->adam_beta1,
                                    .beta2 = o->adam_beta2,
                                    .eps = o->adam_epsilon,
@@ -295,12 +298,14 @@ static qp_status plan_steps(qp_setup *s, qp_err *err)
 qp_status qp_setup_open(qp_setup *s, const qp_options *o, qp_err *err)
 {
     s->o = o;
+    qp_cpu_threads((int)o->threads);
     if (!o->base_model && is(o->model_config, "{}"))
         return qp_fail(err, QP_USAGE, "base_model: missing (or model_config, for a new model)");
     if (o->base_model && !qp_path_exists(o->base_model))
         return qp_fail(err, QP_USAGE, "base_model %s: no such file or folder", o->base_model);
     qp_status rc = qp_setup_data(s, err);
     if (!rc) rc = plan_steps(s, err);
+    s->program_bytes = (size_t)qp_rss_bytes();
     if (!rc) rc = open_model(s, err);
     return rc;
 }

@@ -8,7 +8,9 @@
 #include "train/objective.h"
 
 typedef struct {
-    const qp_options *o; /* borrowed */
+    const qp_options *o;  /* borrowed */
+    bool outline;         /* set before opening: no weight is read, only planning may follow */
+    size_t program_bytes; /* of the process before the model was opened */
     qp_tokenizer *tokenizer;
     const qp_chat *chat;
     qp_corpus train, valid; /* valid may have no documents */

@@ -13,12 +13,20 @@ static size_t grad_bytes(const qp_stepper *s)
     return qp_storage_bytes(grad_storage(s), s->optim->params->n);
 }
 
+/* As many as the highest index stored has binary digits; the last micro-batch's sum stays in the
+   store. */
+int qp_tree_levels(int64_t accumulate)
+{
+    int levels = 0;
+    while ((accumulate - 1) >> levels) levels++;
+    return levels;
+}
+
 void qp_stepper_init(qp_stepper *s)
 {
     s->batch = qp_xcalloc((size_t)s->accumulate, sizeof *s->batch);
-    int64_t last_stored = s->accumulate - 2; /* the last micro-batch's sum stays in the store */
-    for (int l = 0; s->tree && last_stored >= 0 && (l == 0 || (last_stored + 1) >> l); l++)
-        s->level[l] = qp_xmalloc(grad_bytes(s));
+    int levels = s->tree ? qp_tree_levels(s->accumulate) : 0;
+    for (int l = 0; l < levels; l++) s->level[l] = qp_xmalloc(grad_bytes(s));
 }
 
 void qp_stepper_release(qp_stepper *s)

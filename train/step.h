@@ -39,6 +39,8 @@ typedef struct {
     int64_t bad_micro; /* the first micro-batch with such a loss; -1: none, the gradients were it */
 } qp_step_result;
 
+/* Buffers of the store's size that the tree needs for so many micro-batches. */
+int qp_tree_levels(int64_t accumulate);
 void qp_stepper_init(qp_stepper *s);
 void qp_stepper_release(qp_stepper *s);
 /* Takes `micros` micro-batches from *p on; step (from 1) picks rate and dropout, update (from 1) is

@@ -199,9 +199,10 @@ START_TEST(sweeping_removes_what_a_killed_save_left)
     good(qp_folder_begin(run, "checkpoint-000002", &tmp, &err));
     write_in(tmp, "weights", "half");
     write_in(run, "config.yaml.77.0.tmp", "half");
+    write_in(run, "my-notes.tmp", "not of this program");
     good(qp_sweep(run, &err));
     ck_assert(!there("checkpoint-000002.tmp") && !there("config.yaml.77.0.tmp") &&
-              there("checkpoint-000001"));
+              there("my-notes.tmp") && there("checkpoint-000001"));
     free(tmp);
 }
 END_TEST
