@@ -259,7 +259,7 @@ static void check_golden(const char *kind, const char *which)
     char name[100];
     const char *path;
     qp_model *m;
-    qp_model_options o = { QP_F32, QP_F32, false, 0 };
+    qp_model_options o = { .compute = QP_F32, .load_in = QP_F32 };
     qp_safetensors st = { 0 };
     qp_ctx c;
     if (!(path = shared_path("models/tiny-llama31"))) return;
@@ -312,7 +312,7 @@ START_TEST(the_broken_golden_adapters_are_refused)
                                         { "bad/adapter/good", NULL } };
     for (int i = 0; i < 3; i++) {
         qp_model *m;
-        qp_model_options o = { QP_F32, QP_F32, false, 0 };
+        qp_model_options o = { .compute = QP_F32, .load_in = QP_F32 };
         const char *path = shared_path("bad/models/good");
         if (!path) return;
         ck_assert_msg(!qp_model_open(&m, path, &o, &err), "%s", err.msg);

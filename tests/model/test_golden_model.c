@@ -97,7 +97,7 @@ START_TEST(logits_loss_and_gradients_are_transformers)
     const char *path;
     snprintf(file, sizeof file, "models/%s", names[_i / CASES]);
     if (!(path = shared_path(file))) return;
-    qp_model_options o = { QP_F32, QP_F32, true, 0 };
+    qp_model_options o = { .compute = QP_F32, .load_in = QP_F32, .train_base = true };
     ck_assert_msg(!qp_model_open(&m, path, &o, &err), "%s", err.msg);
     tiny_seal(m);
     snprintf(file, sizeof file, "model_cases/%s/%s.safetensors", names[_i / CASES],
@@ -132,7 +132,9 @@ START_TEST(a_gguf_gives_the_logits_of_its_dequantised_weights)
     qp_ctx c;
     const char *path = shared_path("gguf/tiny-llama31.gguf");
     if (!path) return;
-    qp_model_options o = { QP_F32, QP_F32, _i, 0 }; /* frozen, trained */
+    qp_model_options o = { .compute = QP_F32,
+                           .load_in = QP_F32,
+                           .train_base = _i }; /* frozen, trained */
     ck_assert_msg(!qp_model_open(&m, path, &o, &err), "%s", err.msg);
     tiny_seal(m);
     ck_assert(qp_model_config(m)->rope_scaled);

@@ -29,7 +29,7 @@ static void save_tiny(const qp_config *cfg, qp_storage dtype)
 static qp_model *reopen(qp_storage compute, qp_storage load_in, bool train)
 {
     qp_model *m;
-    qp_model_options o = { compute, load_in, train, 0 };
+    qp_model_options o = { .compute = compute, .load_in = load_in, .train_base = train };
     ck_assert_msg(!qp_model_open(&m, dir, &o, &err), "%s", err.msg);
     tiny_seal(m);
     return m;
@@ -38,7 +38,7 @@ static qp_model *reopen(qp_storage compute, qp_storage load_in, bool train)
 static void refused(const char *words[], int n)
 {
     qp_model *m;
-    qp_model_options o = { QP_F32, QP_F32, false, 0 };
+    qp_model_options o = { .compute = QP_F32, .load_in = QP_F32 };
     err = (qp_err){ 0 };
     ck_assert_int_eq(qp_model_open(&m, dir, &o, &err), QP_BADFILE);
     ck_assert_ptr_null(m);
@@ -213,7 +213,7 @@ END_TEST
 START_TEST(a_missing_model_is_a_usage_error)
 {
     qp_model *m;
-    qp_model_options o = { QP_F32, QP_F32, false, 0 };
+    qp_model_options o = { .compute = QP_F32, .load_in = QP_F32 };
     char *path = qp_path_join(dir, "nothing");
     ck_assert_int_eq(qp_model_open(&m, path, &o, &err), QP_USAGE);
     ck_assert_ptr_nonnull(strstr(err.msg, path));
@@ -232,7 +232,7 @@ START_TEST(smollm2_from_its_gguf_has_the_golden_hash)
     qp_model *m;
     char hex[65];
     const char *shared = shared_path("../models/SmolLM2-135M-Instruct.Q4_1.gguf");
-    qp_model_options o = { QP_BF16, QP_BF16, false, 0 };
+    qp_model_options o = { .compute = QP_BF16, .load_in = QP_BF16 };
     if (!shared) return;
     ck_assert_msg(!qp_model_open(&m, shared, &o, &err), "%s", err.msg);
     tiny_seal(m);
@@ -263,7 +263,7 @@ START_TEST(rotary_divisors_are_obeyed_as_they_are)
 {
     const float bad[] = { 0, -1, NAN, INFINITY };
     qp_model *m;
-    qp_model_options o = { QP_F32, QP_F32, false, 0 };
+    qp_model_options o = { .compute = QP_F32, .load_in = QP_F32 };
     if (!shared_path("gguf/tiny-llama31.gguf")) return;
     char *path = qp_path_join(dir, "patched.gguf");
     patch_divisor(path, 3);
@@ -299,7 +299,7 @@ START_TEST(the_broken_golden_models_are_refused)
     };
     for (size_t i = 0; i < sizeof k / sizeof *k; i++) {
         qp_model *m;
-        qp_model_options o = { QP_F32, QP_F32, false, 0 };
+        qp_model_options o = { .compute = QP_F32, .load_in = QP_F32 };
         const char *path = shared_path(k[i].path);
         if (!path) return;
         err = (qp_err){ 0 };

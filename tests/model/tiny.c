@@ -34,7 +34,9 @@ qp_model *tiny_model(const qp_config *cfg, qp_storage compute, bool train_base)
 {
     qp_model *m;
     qp_err err = { 0 };
-    qp_model_options o = { compute, compute, train_base, 7 };
+    qp_model_options o = {
+        .compute = compute, .load_in = compute, .train_base = train_base, .seed = 7
+    };
     ck_assert_msg(!qp_model_create(&m, cfg, &o, &err), "%s", err.msg);
     return m;
 }
