@@ -38,7 +38,7 @@ owner() { # header, the files that may include it
 owner cblas.h autograd/cpu/gemm_blas.c
 owner 'dnnl.*\.h' autograd/cpu/gemm_dnnl.c
 owner hdf5.h base/h5.c
-owner yaml.h train/config.c train/yaml.c
+owner yaml.h train/config.c
 owner mpi.h train/comm_mpi.c
 owner pcre2.h data/pretok.c
 owner 'z(lib|std)\.h' base/zio.c
