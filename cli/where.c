@@ -2,6 +2,7 @@
 #include "base/json.h"
 #include "base/zio.h"
 #include "cli/open.h"
+#include "train/config.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,11 +98,33 @@ static bool has_tokenizer(const char *dir)
     return holds(dir, "tokenizer.json") || holds(dir, "tokenizer.model");
 }
 
-/* The tokenizer named; else the one saved with the adapter, else the base's. */
+/* What the run that made this checkpoint or result was told: its tokenizer, which may be none of
+   the base's, or a new model's. NULL: no run, or none that can be read. */
+static char *tokenizer_of_run(const char *folder)
+{
+    char *record = qp_path_join(folder, "../run.json"),
+         *yaml = qp_path_join(folder, "../config.yaml"), *found = NULL;
+    qp_options *o = NULL;
+    qp_err ignored = { 0 };
+    if (qp_path_exists(record) && !qp_options_load(&o, yaml, 0, NULL, &ignored)) {
+        const char *named = o->tokenizer ? o->tokenizer : o->base_model;
+        if (named && (!strcmp(named, "bytes") || qp_path_exists(named))) found = qp_xstrdup(named);
+    }
+    qp_options_free(o);
+    free(yaml);
+    free(record);
+    return found;
+}
+
+/* The tokenizer named; else the one saved with the adapter or model, else its run's, else the
+   base's. */
 static char *find_tokenizer(const qp_model_args *a, const qp_where *w)
 {
+    const char *folder = w->adapter ? w->adapter : w->base;
     if (a->tokenizer) return qp_xstrdup(a->tokenizer);
-    if (w->adapter && has_tokenizer(w->adapter)) return qp_xstrdup(w->adapter);
+    if (!qp_path_is_dir(folder) || has_tokenizer(folder)) return qp_xstrdup(folder);
+    char *of_run = tokenizer_of_run(folder);
+    if (of_run) return of_run;
     if (!qp_path_is_dir(w->base) || has_tokenizer(w->base)) return qp_xstrdup(w->base);
     return NULL;
 }

@@ -343,6 +343,27 @@ START_TEST(an_adapter_works_from_any_folder)
 }
 END_TEST
 
+/* A checkpoint holds no tokenizer: the run's settings name it. This one has more ids than bytes. */
+START_TEST(a_stopped_run_knows_its_tokenizer)
+{
+    write_file("ids.json",
+               "{\"model\": {\"type\": \"BPE\", \"vocab\": {\"a\": 0, \"b\": 1, \"ab\": 2}, "
+               "\"merges\": [\"a b\"]}, \"decoder\": {\"type\": \"ByteLevel\"}, "
+               "\"pre_tokenizer\": {\"type\": \"ByteLevel\", \"add_prefix_space\": false}}");
+    write_file("ab.txt", "abaababbbabab");
+    expect(shell_code(TRAIN "base_model=null adapter=none tokenizer=ids.json data=ab.txt "
+                            "'model_config={hidden_size: 8, intermediate_size: 8, "
+                            "num_hidden_layers: 1, num_attention_heads: 1}'"),
+           0);
+    shell("rm -r out/try/final");
+    expect(run("generate -m out/try -p ab -n 3"), 0);
+    expect(run("tokenize -m out/try/checkpoint-000002 -p abb"), 0);
+    ck_assert_str_eq(out.data, "2 1\n");
+    shell("mv ids.json elsewhere.json");
+    expect_error(run("generate -m out/try -p ab -n 3"), QP_USAGE, "--tokenizer FILE");
+}
+END_TEST
+
 START_TEST(an_adapter_on_a_gguf_has_the_config_that_it_lacks)
 {
     const char *gguf = shared_path("gguf/tiny-llama31.gguf");
@@ -505,6 +526,7 @@ Suite *suite_commands(void)
     tcase_add_test(t, a_run_goes_on_without_a_reader);
     tcase_add_test(t, a_folder_called_final_that_is_not_ours_stays);
     tcase_add_test(t, an_adapter_works_from_any_folder);
+    tcase_add_test(t, a_stopped_run_knows_its_tokenizer);
     tcase_add_test(t, an_adapter_on_a_gguf_has_the_config_that_it_lacks);
     tcase_add_test(t, the_configuration_may_stand_behind_print_config);
     tcase_add_test(t, every_command_has_a_page_of_help);
