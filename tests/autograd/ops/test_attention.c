@@ -227,6 +227,34 @@ START_TEST(packed_documents_equal_each_alone)
 }
 END_TEST
 
+/* More heads share a key head than a tile has rows. */
+START_TEST(each_head_equals_itself_alone)
+{
+    enum { N = 70, H = 150, E = 20 };
+    qp_storage type;
+    if (!with_build(_i, &type)) return;
+    int32_t first[N] = { 0 }, last[N];
+    for (int32_t i = 0; i < N; i++) last[i] = i;
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    task all = random_task(&c, type, N, N, H, 1, E, first, last);
+    all.dy = NULL;
+    const char *y = run(&c, &all).y;
+    const size_t head = qp_storage_bytes(type, E);
+    char *q = qp_arena_alloc(&c.arena, N * head), *expected = qp_arena_alloc(&c.arena, N * head);
+    task one = all;
+    one.h = 1, one.q = q;
+    for (int h = 0; h < H; h += 37) {
+        for (int i = 0; i < N; i++) {
+            memcpy(q + i * head, all.q + (i * H + h) * head, head);
+            memcpy(expected + i * head, y + (i * H + h) * head, head);
+        }
+        ck_same("a head", expected, run(&c, &one).y, N * head);
+    }
+    qp_ctx_release(&c);
+}
+END_TEST
+
 /* Rows one at a time, and in pieces of 50, against all rows in one pass. */
 START_TEST(decoding_from_a_cache_equals_one_pass)
 {
@@ -390,6 +418,7 @@ Suite *suite_attention(void)
     tcase_add_test(t, gradient_matches_differences_over_any_spans);
     tcase_add_loop_test(t, every_build_agrees_with_f64, 0, BUILDS);
     tcase_add_loop_test(t, packed_documents_equal_each_alone, 0, BUILDS);
+    tcase_add_loop_test(t, each_head_equals_itself_alone, 0, BUILDS);
     tcase_add_loop_test(t, decoding_from_a_cache_equals_one_pass, 0, BUILDS);
     tcase_add_test(t, gradients_of_keys_add_up_over_pieces_of_queries);
     tcase_add_loop_test(t, thread_count_does_not_change_a_bit, 0, BUILDS);
