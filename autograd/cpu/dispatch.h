@@ -8,8 +8,9 @@
    nothing is to be changed. */
 void qp_cpu_prepare(int argc, char **argv);
 
-/* Names of the builds that this CPU can run, best first, and NULL behind the last. QP_ISA=name in
-   the environment chooses one before the first qp_cpu_backend. */
+/* Names of the builds that this CPU can run, best first, and NULL behind the last. In the
+   environment QP_ISA=name chooses a build, QP_PRODUCT=name prefers products whose names begin so
+   ("openblas", "onednn", "loop v3"); both are read on first use. */
 const char *qp_cpu_build(int i);
 
 /* The fastest conversion to a compute type: y[i] = x[first + i] for i < n; first and n may cut

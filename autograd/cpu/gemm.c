@@ -1,4 +1,4 @@
-/* Products of any shape from tiles of a library's product, with one promise: a row's bits depend on
+/* Products of any shape from products of tiles, with one promise: a row's bits depend on
    that row and the other operand alone, not on the rows beside it, its place, their number or the
    thread count.
 
@@ -70,7 +70,7 @@ static void tile_of_a(const job *j, qp_tile *t, int64_t i, int64_t rows, int64_t
                qp_storage_bytes(j->p->in, pad * t->depth));
 }
 
-/* C = beta*C + alpha*sums for rows x cols, rounded once. */
+/* C = beta*C + alpha*sums for rows x cols, rounded once; beta is 0 or 1. */
 static void store(const job *j, const R *sums, int64_t ld, int64_t i0, int64_t rows, int64_t c0,
                   int64_t cols)
 {

@@ -1,22 +1,22 @@
-/* What a library must do for us: the product of one tile on the calling thread, always with the
-   same order of sums. gemm.c cuts matrices into tiles; gemm_blas.c and gemm_dnnl.c multiply them;
-   dispatch.c chooses. */
+/* What multiplies one tile on the calling thread, always with the same order of sums: a library
+   (gemm_blas.c, gemm_dnnl.c) or our own loops (gemm_loop.c, gemm_bf16.c). gemm.c cuts matrices into
+   tiles; dispatch.c chooses. */
 #ifndef QP_AUTOGRAD_CPU_PRODUCT_H
 #define QP_AUTOGRAD_CPU_PRODUCT_H
 #include "base/dtype.h"
 #include <stdbool.h>
 
-/* QP_TILE_ROWS is a multiple of every row count that tile_rows returns, save padded ones and
-   QP_COPIED_ROWS is one of its multiples: the most rows of A that are unpacked at once. Then a
-   thread's share of the work area: a tile of A, a panel of B, a block of C with room for padding.
- */
+/* QP_TILE_ROWS: every row count that tile_rows returns divides it or is a multiple, but for the
+   last tile's. QP_COPIED_ROWS: the most rows of A that are unpacked at once. Then a thread's share
+   of the work area: a tile of A, a panel of B, a block of C with room for padding, and the
+   product's own scratch. */
 enum {
     QP_TILE_ROWS = 96,
     QP_COPIED_ROWS = 192,
     QP_A_BYTES = QP_COPIED_ROWS * 4096,
     QP_B_BYTES = 512 * 4096,
     QP_C_BYTES = (576 + QP_TILE_ROWS) * 512 * 4,
-    QP_PACK_BYTES = (512 + 192 + 16) * 1024, /* the product's own */
+    QP_PACK_BYTES = (512 + 192 + 16) * 1024,
     QP_PRODUCT_BYTES = QP_A_BYTES + QP_B_BYTES + QP_C_BYTES + QP_PACK_BYTES,
 };
 
@@ -34,7 +34,7 @@ typedef struct {
 typedef struct {
     const char *name;    /* "openblas SkylakeX"; for `quipu env` */
     qp_storage in, out;  /* of A and B, of C */
-    int64_t rows;        /* largest C that a task holds; rows a multiple of QP_TILE_ROWS */
+    int64_t rows;        /* largest block of C; a multiple of QP_TILE_ROWS */
     int64_t cols, depth; /* largest panel of B */
     bool any_block;      /* an element's bits do not depend on the columns beside it either */
     bool dense;          /* wants A, B and C without gaps between rows */
