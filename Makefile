@@ -81,10 +81,10 @@ $(B)/autograd/cpu/dispatch.o: CFLAGS += $(ISAS:%=-DQP_HAVE_%) $(if $(filter x86_
 export OMP_WAIT_POLICY = passive
 export QP_SHARED = $(SHARED)
 test: quipu $(B)/tests/run ## the Check suites; T=name runs one
-	CK_RUN_SUITE=$(T) QP_BUILD=$(B) $(B)/tests/run
+	$(if $(T),CK_RUN_SUITE=$(T)) QP_BUILD=$(B) $(B)/tests/run
 asan: ## the suites under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory ASAN=1 B=build-asan OPT=-O1 build-asan/tests/run build-asan/quipu
-	CK_RUN_SUITE=$(T) QP_BUILD=build-asan ASAN_OPTIONS=detect_leaks=1 CK_TIMEOUT_MULTIPLIER=6 build-asan/tests/run
+	$(if $(T),CK_RUN_SUITE=$(T)) QP_BUILD=build-asan ASAN_OPTIONS=detect_leaks=1 CK_TIMEOUT_MULTIPLIER=6 build-asan/tests/run
 parity: quipu $(B)/parity ## compare with golden data; GOLDEN=DIR [PARITY=group,...]
 	@if [ -d "$(GOLDEN)" ]; then QP_BUILD=$(B) $(B)/parity "$(GOLDEN)" "$(SHARED)" "$(PARITY_GROUPS)"; \
 	else echo "parity: SKIPPED: no golden data at $(GOLDEN) (say GOLDEN=DIR)"; fi
