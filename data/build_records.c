@@ -160,14 +160,14 @@ static qp_status check_bad(const reader *r, qp_err *err)
 static void describe(const reader *r)
 {
     qp_buf *f = &r->b->found;
-    qp_buf_printf(f, "%s: %s (", r->source->path, r->format->name);
-    const char *comma = "";
+    qp_buf_printf(f, "%s: %s", r->source->path, r->format->name);
+    const char *before = " (";
     for (int i = 0; i < QP_FIELDS; i++) {
         if (!(r->format->fields & 1u << i)) continue;
-        qp_buf_printf(f, "%s%s", comma, r->fields.name[i]);
-        comma = ", ";
+        qp_buf_printf(f, "%s%s", before, r->fields.name[i]);
+        before = ", ";
     }
-    qp_buf_printf(f, "), %lld records\n", (long long)r->seen);
+    qp_buf_printf(f, "%s, %lld records\n", r->format->fields ? ")" : "", (long long)r->seen);
 }
 
 static qp_status read_chunks(reader *r, qp_err *err)
@@ -194,7 +194,7 @@ qp_status qp_build_records(qp_build *b, const qp_source *s, qp_err *err)
         qp_jsonl_release(&r.file);
     }
     if (!rc && !r.seen)
-        rc = qp_fail(err, QP_BADFILE, "%s: no examples (%s)", s->path, "the file has no records");
+        rc = qp_fail(err, QP_BADFILE, "%s: no examples: the file has no records", s->path);
     if (!rc) rc = check_bad(&r, err);
     if (!rc) describe(&r);
     for (int64_t i = 0; i < CHUNK; i++) {

@@ -28,8 +28,8 @@ typedef struct {
     bool train_on_eos; /* the turn's end token is a target */
 } qp_chat_options;
 
-/* Appends ids and, per id, 1 where the token is learned. mask may be NULL. Wrong role order:
- * QP_BADFILE. */
+/* Appends ids and, per id, 1 where the token is learned. mask may be NULL. No messages or an
+   unknown role: QP_BADFILE. */
 qp_status qp_chat_render(const qp_chat *chat, const qp_tokenizer *t, const qp_message *messages,
                          int64_t n, const qp_chat_options *o, qp_ids *ids, qp_buf *mask,
                          qp_err *err) QP_MUST_CHECK;

@@ -9,7 +9,7 @@ typedef enum { QP_BAD_RAISE, QP_BAD_SKIP } qp_on_bad;
 typedef struct {
     const char *path; /* .jsonl .json .txt, or a folder, which stands for its training file */
     const char
-        *type; /* auto (or NULL), chat_template, prompt_completion, alpaca, text (completion) */
+        *type; /* auto (or NULL), chat_template, prompt_completion, alpaca, input_output, text */
     const char *field_messages, *field_prompt, *field_completion, *field_instruction, *field_input,
         *field_output,
         *field_text; /* NULL: the usual names, then the pairs people use (question/answer, ...) */

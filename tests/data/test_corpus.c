@@ -345,14 +345,17 @@ START_TEST(sources_are_told_one_line_each)
 {
     qp_corpus_options o = plain();
     char *a = qp_xstrdup(file("a.jsonl", "{\"question\":\"a\",\"answer\":\"b\"}\n"));
-    qp_source s[] = { { .path = a }, { .path = file("b.txt", "hello") } };
+    char *d = qp_xstrdup(file("d.jsonl", "{\"segments\":[{\"label\":true,\"text\":\"ab\"}]}\n"));
+    qp_source s[] = { { .path = a }, { .path = d }, { .path = file("b.txt", "hello") } };
     qp_corpus c;
     qp_err err = { 0 };
-    ck_assert_int_eq(qp_corpus_load(&c, s, 2, &o, &err), QP_OK);
-    ck_assert_int_eq(c.documents, 2);
+    ck_assert_int_eq(qp_corpus_load(&c, s, 3, &o, &err), QP_OK);
+    ck_assert_int_eq(c.documents, 3);
     ck_assert(strstr(c.found, "a.jsonl: prompt_completion (question, answer), 1 records\n"));
+    ck_assert(strstr(c.found, "d.jsonl: input_output, 1 records\n"));
     ck_assert(strstr(c.found, "b.txt: text, 5 bytes"));
     qp_corpus_release(&c);
+    free(d);
     free(a);
 }
 END_TEST

@@ -93,7 +93,7 @@ START_TEST(what_is_printed_loads_back_to_the_same)
            "  - path: \"a b.jsonl\"\n"
            "    field_prompt: question\n"
            "    roles_to_train: [assistant, tool]\n"
-           "  - {path: '~', weight: 0.3}\n"
+           "  - {path: '~', weight: 0.3, type: input_output}\n"
            "memory: 3G\nmax_time: 1h30m\nmax_steps: 12\nlearning_rate: 0.1\nchat_template_date: "
            "'null'\n"
            "output_dir: \"7\"\n",
