@@ -11,18 +11,22 @@ static void help(void)
 {
     qp_buf options = { 0 };
     qp_options_help(&options);
-    printf("quipu train [CONFIG.yaml] [--data DIR] [key=value | --key value ...]\n"
+    printf("usage: quipu train [CONFIG.yaml] [--data DIR] [key=value | --key value ...]\n"
+           "       (also: quipu finetune, quipu pretrain)\n\n"
            "Trains adapters on an open-weights base (adapter: lora), all of its weights (adapter: "
            "none) or a new model\n"
            "(model_config). The last value of a key wins: file, then arguments in order.\n\n"
-           "  --print-config   prints every option as resolved and ends\n\n"
+           "  --print-config   prints every option as resolved and ends\n"
+           "  -h, --help       this page\n\n"
+           "Stopped by Ctrl-C, a kill or a power cut, the same command goes on from the last "
+           "checkpoint.\n\n"
            "Examples:\n"
            "  quipu train configs/smollm2-gsm8k-lora.yaml\n"
            "  quipu train base_model=models/llama-3.2-1b --data my-data --learning-rate 1e-4 "
            "output_dir=out/try1\n"
            "  quipu train configs/shakespeare-scratch.yaml max_steps=200 "
            "model_config.num_hidden_layers=4\n\n"
-           "Options and defaults:\n%s",
+           "Options, their choices and [defaults]:\n%s",
            options.data);
     qp_buf_release(&options);
 }

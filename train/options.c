@@ -184,12 +184,50 @@ void qp_options_print(const qp_options *o, qp_buf *out)
     }
 }
 
+static bool is_fixed(const qp_option *r) { return !strcmp(r->wanted, "only"); }
+
+/* " (lora, none)": the words of a choice that this build has. */
+static void help_choices(const qp_option *r, qp_buf *out)
+{
+    if (r->kind != &qp_kind_CHOICE) return;
+    const char *before = " (";
+    for (const char *w = r->wanted; *w; w += *w == '|') {
+        size_t n = strcspn(w, "|");
+        if (w[n - 1] != '*') {
+            qp_buf_printf(out, "%s%.*s", before, (int)n, w);
+            before = ", ";
+        }
+        w += n;
+    }
+    qp_buf_char(out, ')');
+}
+
+static void help_rows(const qp_option_table *tab, qp_buf *out)
+{
+    for (int i = 0; i < tab->count; i++) {
+        const qp_option *r = &tab->row[i];
+        if (is_fixed(r)) continue;
+        qp_buf_printf(out, "  %-28s %s", r->name, r->help);
+        help_choices(r, out);
+        qp_buf_printf(out, " [%s]\n", r->fallback);
+    }
+}
+
+static void help_fixed(const qp_option_table *tab, qp_buf *out)
+{
+    for (int i = 0; i < tab->count; i++)
+        if (is_fixed(&tab->row[i])) qp_buf_printf(out, " %s", tab->row[i].name);
+}
+
 void qp_options_help(qp_buf *out)
 {
-    for (int i = 0; i < qp_top_options.count; i++) {
-        const qp_option *r = &qp_top_options.row[i];
-        qp_buf_printf(out, "  %-28s %s [%s]\n", r->name, r->help, r->fallback);
-    }
+    help_rows(&qp_top_options, out);
+    qp_buf_str(out, "\nEach entry of datasets and test_datasets (datasets.0.path=FILE):\n");
+    help_rows(&qp_source_options, out);
+    qp_buf_str(out, "\nRead, but at their defaults only in this build:");
+    help_fixed(&qp_top_options, out);
+    help_fixed(&qp_source_options, out);
+    qp_buf_char(out, '\n');
 }
 
 void qp_options_trajectory(const qp_options *o, qp_buf *out)

@@ -295,15 +295,45 @@ static qp_status plan_steps(qp_setup *s, qp_err *err)
     return QP_OK;
 }
 
+static bool holds(const char *dir, const char *name)
+{
+    char *path = qp_path_join(dir, name);
+    bool is_there = qp_path_exists(path);
+    free(path);
+    return is_there;
+}
+
+/* What people name instead of a model's folder: a run, an adapter, weights without a tokenizer. */
+static qp_status check_base(const qp_options *o, qp_err *err)
+{
+    const char *base = o->base_model;
+    if (!base && is(o->model_config, "{}"))
+        return qp_fail(err, QP_USAGE, "base_model: missing (or model_config, for a new model)");
+    if (!base) return QP_OK;
+    if (!qp_path_exists(base))
+        return qp_fail(err, QP_USAGE, "base_model %s: no such file or folder", base);
+    if (!qp_path_is_dir(base)) return QP_OK;
+    if (!holds(base, "config.json"))
+        return qp_fail(err, QP_USAGE, "base_model %s: no config.json in this folder%s", base,
+                       holds(base, "final/config.json") ? " (there is one in its final/)"
+                       : holds(base, "adapter_config.json") ||
+                               holds(base, "final/adapter_config.json")
+                           ? " (an adapter: lora_model_dir goes on from one)"
+                           : "");
+    if (!o->tokenizer && !holds(base, "tokenizer.json") && !holds(base, "tokenizer.model"))
+        return qp_fail(err, QP_USAGE,
+                       "base_model %s: no tokenizer.json beside it (tokenizer: a file, a folder or "
+                       "bytes)",
+                       base);
+    return QP_OK;
+}
+
 qp_status qp_setup_open(qp_setup *s, const qp_options *o, qp_err *err)
 {
     s->o = o;
     qp_cpu_threads((int)o->threads);
-    if (!o->base_model && is(o->model_config, "{}"))
-        return qp_fail(err, QP_USAGE, "base_model: missing (or model_config, for a new model)");
-    if (o->base_model && !qp_path_exists(o->base_model))
-        return qp_fail(err, QP_USAGE, "base_model %s: no such file or folder", o->base_model);
-    qp_status rc = qp_setup_data(s, err);
+    qp_status rc = check_base(o, err);
+    if (!rc) rc = qp_setup_data(s, err);
     if (!rc) rc = plan_steps(s, err);
     s->program_bytes = (size_t)qp_rss_bytes();
     if (!rc) rc = open_model(s, err);

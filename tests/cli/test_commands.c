@@ -247,6 +247,9 @@ START_TEST(mistakes_in_a_run_leave_nothing_behind)
           "type alpaca wants records", QP_USAGE },
         { TRAIN "base_model=base sequence_len=4096", "base's max_position_embeddings", QP_USAGE },
         { TRAIN "base_model=base memory=1K", "memory 1.0K: this run needs", QP_NOMEM },
+        { TRAIN "base_model=.", "base_model .: no config.json", QP_USAGE },
+        { TRAIN "base_model=run", "an adapter: lora_model_dir", QP_USAGE },
+        { TRAIN "base_model=base tokenizer=null", "base: no tokenizer.json", QP_USAGE },
         { TRAIN "base_model=base/config.json", "wanted its folder", QP_USAGE },
         { TRAIN "'model_config={hidden_size: 8, hiden_act: silu}'",
           "nearest known one is hidden_act", QP_USAGE },
@@ -408,6 +411,18 @@ START_TEST(every_command_has_a_page_of_help)
 }
 END_TEST
 
+/* Only what this build can do is offered. */
+START_TEST(help_of_train_shows_choices_and_the_entries_of_datasets)
+{
+    expect(run("train --help"), 0);
+    ck_assert(strstr(out.data, "(lora, none) [null]") && strstr(out.data, "(bf16, f32, f64)"));
+    ck_assert(strstr(out.data, "  roles_to_train ") && !strstr(out.data, "adamw_8bit"));
+#define OPT(kind, name, ...) ck_assert_msg(strstr(out.data, " " #name) != NULL, "no " #name);
+#define SRC OPT
+#include "train/options.def"
+}
+END_TEST
+
 START_TEST(generation_repeats_itself_by_its_seed)
 {
     char *first;
@@ -530,6 +545,7 @@ Suite *suite_commands(void)
     tcase_add_test(t, an_adapter_on_a_gguf_has_the_config_that_it_lacks);
     tcase_add_test(t, the_configuration_may_stand_behind_print_config);
     tcase_add_test(t, every_command_has_a_page_of_help);
+    tcase_add_test(t, help_of_train_shows_choices_and_the_entries_of_datasets);
     tcase_add_test(t, generation_repeats_itself_by_its_seed);
     tcase_add_test(t, inspect_shows_what_is_there);
     tcase_add_test(t, inspect_names_types_it_cannot_read_and_lets_no_name_steer_the_terminal);
