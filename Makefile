@@ -1,7 +1,7 @@
 # quipu. `make help` lists the targets. Every .c in a folder of the layout is part of the program; nothing is
 # listed twice.
 
-ifeq (,$(filter -j%,$(MAKEFLAGS)))
+ifeq ($(MAKELEVEL)$(filter -j%,$(MAKEFLAGS)),0)
 MAKEFLAGS += -j$(shell nproc)
 endif
 
@@ -16,6 +16,7 @@ OPT      ?= -O3
 CFLAGS    = -std=gnu11 $(OPT) -g -fno-math-errno -fno-trapping-math -fopenmp -pthread $(WARN) -I. -D_GNU_SOURCE $(SAN) $(INC) $(EXTRA)
 SAN       = $(if $(ASAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 comma     = ,
+SAY       = $(if $(V),,@echo '  $@'; )# V=1 shows whole commands
 MULTI    := $(shell $(CC) -print-multiarch 2>/dev/null)
 BLASDIR  := $(firstword $(wildcard /usr/lib/$(MULTI)/openblas-openmp /usr/lib64 /usr/lib))
 PC        = hdf5-serial yaml-0.1 libpcre2-8
@@ -55,21 +56,21 @@ $(LIB): $(OBJ)
 	@rm -f $@
 	@ar rcs $@ $^
 $(B)/quipu: $(CLI:%.c=$(B)/%.o) $(LIB)
-	$(CC) $(CFLAGS) $^ -o $@ $(LIBS)
+	$(SAY)$(CC) $(CFLAGS) $^ -o $@ $(LIBS)
 $(B)/tests/run: $(patsubst %.c,$(B)/%.o,$(filter-out $(PARITY_SRC),$(TEST))) $(LIB)
-	$(CC) $(CFLAGS) $^ -o $@ $(TESTLIBS) $(LIBS)
+	$(SAY)$(CC) $(CFLAGS) $^ -o $@ $(TESTLIBS) $(LIBS)
 $(B)/parity: $(PARITY_SRC:%.c=$(B)/%.o) $(LIB)
-	$(CC) $(CFLAGS) $^ -o $@ $(LIBS)
+	$(SAY)$(CC) $(CFLAGS) $^ -o $@ $(LIBS)
 $(B)/bench/run: $(BENCH:%.c=$(B)/%.o) $(LIB)
-	$(CC) $(CFLAGS) $^ -o $@ $(LIBS)
+	$(SAY)$(CC) $(CFLAGS) $^ -o $@ $(LIBS)
 
 $(B)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(SAY)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
 define kernel_rule
 $(B)/$(1)/%.o: %.c
 	@mkdir -p $$(@D)
-	$$(CC) $$(CFLAGS) $$(FLAGS_$(lastword $(subst -, ,$(1)))) -DQP_ISA=$(lastword $(subst -, ,$(1))) \
+	$$(SAY)$$(CC) $$(CFLAGS) $$(FLAGS_$(lastword $(subst -, ,$(1)))) -DQP_ISA=$(lastword $(subst -, ,$(1))) \
 	    $$(if $$(filter $(FUSED),$$(basename $$(notdir $$<))),,-ffp-contract=off) \
 	    -DQP_T_$(shell echo $(firstword $(subst -, ,$(1))) | tr a-z A-Z) -MMD -MP -c $$< -o $$@
 endef

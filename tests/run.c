@@ -1,6 +1,7 @@
 /* The test runner: calls no kernel itself, so that no OpenMP thread exists before Check forks. */
 #include "tests/suites.h"
 #include <stdio.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 int main(void)
