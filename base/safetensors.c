@@ -308,8 +308,7 @@ static qp_status open_index(qp_safetensors *st, const char *path, qp_err *err)
     qp_value *root = NULL;
     qp_status rc = qp_json_load(&root, path, err);
     if (rc) return rc;
-    const char *slash = strrchr(path, '/');
-    char *dir = slash ? qp_xformat("%.*s", (int)(slash - path + 1), path) : qp_xstrdup("");
+    char *dir = qp_path_parent(path);
     const qp_value *map = qp_json_get(root, "weight_map");
     if (!map || map->kind != QP_JSON_OBJECT)
         rc = qp_fail(err, QP_BADFILE, "weight_map: an object of tensor names and files wanted");

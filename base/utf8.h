@@ -1,7 +1,9 @@
 /* UTF-8 (RFC 3629): one check that reader, writer and tokenizers share. */
 #ifndef QP_BASE_UTF8_H
 #define QP_BASE_UTF8_H
+#include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Bytes of the valid character at s (1 to 4), or 0: invalid, cut off by `end`, overlong, a
    surrogate, or above U+10FFFF. */
@@ -22,6 +24,19 @@ static inline int qp_utf8_length(const char *s, const char *end)
     if (u[0] == 0xF0 && u[1] < 0x90) return 0; /* overlong */
     if (u[0] == 0xF4 && u[1] > 0x8F) return 0; /* above U+10FFFF */
     return n;
+}
+
+/* Whether s .. end, at least a byte, is a valid character but for what `end` cuts off. */
+static inline bool qp_utf8_is_cut(const char *s, const char *end)
+{
+    const size_t n = (size_t)(end - s);
+    char whole[4];
+    for (int last = 0; last < 2 && n < sizeof whole; last++) { /* some leads want high bytes next */
+        memset(whole, last ? 0xBF : 0x80, sizeof whole);
+        memcpy(whole, s, n);
+        if (qp_utf8_length(whole, whole + sizeof whole) > (int)n) return true;
+    }
+    return false;
 }
 
 /* Writes a code point below U+110000; returns its bytes. */

@@ -110,8 +110,7 @@ char *qp_path_join(const char *dir, const char *name)
     return qp_xformat(dir[strlen(dir) - 1] == '/' ? "%s%s" : "%s/%s", dir, name);
 }
 
-/* The folder a path lies in; the caller frees. */
-static char *parent(const char *path)
+char *qp_path_parent(const char *path)
 {
     const char *slash = strrchr(path, '/');
     if (!slash) return qp_xstrdup(".");
@@ -133,7 +132,7 @@ qp_status qp_sync_dir(const char *dir, qp_err *err)
 
 static qp_status sync_parent(const char *path, qp_err *err)
 {
-    char *dir = parent(path);
+    char *dir = qp_path_parent(path);
     qp_status rc = qp_sync_dir(dir, err);
     free(dir);
     return rc;

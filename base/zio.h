@@ -25,6 +25,8 @@ bool qp_path_exists(const char *path);
 bool qp_path_is_dir(const char *path);
 char *qp_path_join(const char *dir,
                    const char *name); /* caller frees; an absolute name stays itself */
+char *
+qp_path_parent(const char *path); /* the folder it lies in, "." for a bare name; caller frees */
 qp_status qp_mkdirs(const char *path, qp_err *err) QP_MUST_CHECK;
 qp_status qp_remove_tree(const char *path, qp_err *err) QP_MUST_CHECK; /* absent is fine */
 

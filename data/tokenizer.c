@@ -32,11 +32,8 @@ static bool ends_with(const char *s, const char *end)
 static char *folder_of(const char *path)
 {
     const char *slash = strrchr(path, '/');
-    if (strcmp(slash ? slash + 1 : path, "tokenizer.json") != 0) return NULL;
-    if (!slash) return qp_xstrdup(".");
-    char *dir = qp_xstrdup(path);
-    dir[slash == path ? 1 : slash - path] = '\0';
-    return dir;
+    bool named = !strcmp(slash ? slash + 1 : path, "tokenizer.json");
+    return named ? qp_path_parent(path) : NULL;
 }
 
 static qp_status read_json_folder(qp_tokenizer *t, const char *path, qp_err *err)

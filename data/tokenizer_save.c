@@ -255,10 +255,8 @@ static qp_status write_file(const qp_tokenizer *t, int k, const char *path, qp_e
 /* The first is the tokenizer itself, whatever its file is called; the others lie beside it. */
 static qp_status copy_file(const qp_tokenizer *t, int k, const char *path, qp_err *err)
 {
-    const char *slash = strrchr(t->source, '/');
-    char *dir = slash ? strndup(t->source, (size_t)(slash - t->source)) : qp_xstrdup(".");
-    char *from =
-        k ? qp_path_join(slash == t->source ? "/" : dir, files[k].name) : qp_xstrdup(t->source);
+    char *dir = qp_path_parent(t->source);
+    char *from = k ? qp_path_join(dir, files[k].name) : qp_xstrdup(t->source);
     qp_buf bytes = { 0 };
     qp_status rc = QP_OK;
     if (!k || qp_path_exists(from)) {

@@ -1,28 +1,5 @@
 #include "eval/stream.h"
-#include <stdint.h>
-#include <string.h>
-
-/* Bytes of the character at p (RFC 3629: no overlong forms, no surrogates, at most U+10FFFF); 0:
- * none; -1: cut short. */
-static int character(const uint8_t *p, size_t n)
-{
-    if (p[0] < 0x80) return 1;
-    int len = p[0] >= 0xc2 && p[0] <= 0xdf   ? 2
-              : (p[0] & 0xf0) == 0xe0        ? 3
-              : p[0] >= 0xf0 && p[0] <= 0xf4 ? 4
-                                             : 0;
-    uint8_t lo = p[0] == 0xe0   ? 0xa0
-                 : p[0] == 0xf0 ? 0x90
-                                : 0x80,
-            hi = p[0] == 0xed   ? 0x9f
-                 : p[0] == 0xf4 ? 0x8f
-                                : 0xbf;
-    for (int i = 1; i < len; i++, lo = 0x80, hi = 0xbf) {
-        if ((size_t)i == n) return -1;
-        if (p[i] < lo || p[i] > hi) return 0;
-    }
-    return len;
-}
+#include "base/utf8.h"
 
 /* Where the first stop text begins, or where the bytes' end could be the beginning of one: *met
  * tells which. */
@@ -43,19 +20,20 @@ static size_t stop_at(const qp_stream *s, bool *met)
     return s->held.len;
 }
 
+/* Returns how many bytes it took: all but a character that may still be completed. */
 static size_t copy_characters(qp_buf *out, const char *p, size_t n, bool end)
 {
-    size_t at = 0;
-    while (at < n) {
-        int len = character((const uint8_t *)p + at, n - at);
-        if (len < 0 && !end) break;
-        if (len > 0)
-            qp_buf_add(out, p + at, (size_t)len);
+    const char *at = p, *stop = p + n;
+    while (at < stop) {
+        int len = qp_utf8_length(at, stop);
+        if (!len && !end && qp_utf8_is_cut(at, stop)) break;
+        if (len)
+            qp_buf_add(out, at, (size_t)len);
         else
             qp_buf_str(out, "\xef\xbf\xbd");
-        at += len > 0 ? (size_t)len : 1;
+        at += len ? len : 1;
     }
-    return at;
+    return (size_t)(at - p);
 }
 
 static void flush(qp_stream *s, size_t n, bool end, qp_buf *out)

@@ -266,7 +266,7 @@ START_TEST(folders_are_made_and_removed_with_what_is_in_them)
 }
 END_TEST
 
-START_TEST(paths_join)
+START_TEST(paths_join_and_part)
 {
     static const char *const want[][3] = {
         { "a", "b", "a/b" }, { "a/", "b", "a/b" }, { "", "b", "b" },
@@ -275,6 +275,12 @@ START_TEST(paths_join)
     for (size_t i = 0; i < sizeof want / sizeof *want; i++) {
         char *got = qp_path_join(want[i][0], want[i][1]);
         ck_assert_str_eq(got, want[i][2]);
+        free(got);
+    }
+    static const char *const parents[][2] = { { "a", "." }, { "a/b/c", "a/b" }, { "/a", "/" } };
+    for (size_t i = 0; i < sizeof parents / sizeof *parents; i++) {
+        char *got = qp_path_parent(parents[i][0]);
+        ck_assert_str_eq(got, parents[i][1]);
         free(got);
     }
 }
@@ -315,7 +321,7 @@ Suite *suite_zio(void)
     tcase_add_test(t, a_failed_rename_leaves_no_temporary);
     tcase_add_test(t, a_failed_sync_is_reported_and_the_old_file_stays);
     tcase_add_test(t, folders_are_made_and_removed_with_what_is_in_them);
-    tcase_add_test(t, paths_join);
+    tcase_add_test(t, paths_join_and_part);
     TCase *stops = tcase_create("stops"); /* no fixture: an exit would leave its folder behind */
     add_asan_tests(stops);
     suite_add_tcase(s, t);
