@@ -4,6 +4,7 @@
 #include "cli/settings.h"
 #include "train/forecast.h"
 #include "train/metrics.h"
+#include "train/usage.h"
 #include <math.h>
 #include <stdio.h>
 

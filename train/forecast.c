@@ -1,5 +1,6 @@
 #include "train/forecast.h"
 #include "train/metrics.h"
+#include "train/usage.h"
 #include "train/step.h"
 #include <math.h>
 #include <string.h>

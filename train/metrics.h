@@ -33,10 +33,4 @@ void qp_metrics_save(qp_metrics *m, const char *name, int64_t bytes, double seco
 /* share of the run that is done; label: such as "step 3/600, micro-batch 2/8". Nothing unless on a
  * terminal. */
 void qp_metrics_bar(qp_metrics *m, double share, const char *label);
-
-int64_t qp_rss_bytes(void);                       /* of this process now */
-int64_t qp_rss_peak_bytes(void);                  /* the most it has been */
-int64_t qp_memory_free(void);                     /* what the machine could still give */
-void qp_bytes_text(char text[16], double bytes);  /* "5.9G" */
-void qp_time_text(char text[24], double seconds); /* "0:41:10" */
 #endif

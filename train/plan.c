@@ -1,6 +1,7 @@
 #include "train/plan.h"
 #include "base/thread.h"
 #include "train/metrics.h"
+#include "train/usage.h"
 #include <math.h>
 #include <stdlib.h>
 

@@ -1,3 +1,4 @@
+#include "train/usage.h"
 #include "base/json.h"
 #include "base/sha256.h"
 #include "base/thread.h"

@@ -1,5 +1,6 @@
 #include "train/setup.h"
 #include "train/metrics.h"
+#include "train/usage.h"
 #include "autograd/cpu/dispatch.h"
 #include "base/json.h"
 #include "base/thread.h"

@@ -67,6 +67,22 @@ static qp_status load(qp_session *r, const char *path, qp_err *err)
     return rc;
 }
 
+/* A run that was killed between a save and its links, or whose newest checkpoint was broken. */
+static qp_status mend_links(qp_session *r, qp_err *err)
+{
+    const int64_t step[] = { r->p.step, r->p.best_step };
+    static const char *const what[] = { "latest", "best" };
+    qp_status rc = QP_OK;
+    for (int i = 0; !rc && i < 2; i++) {
+        char name[QP_CHECKPOINT_NAME];
+        qp_checkpoint_name(name, step[i]);
+        char *path = qp_path_join(r->dir, name);
+        if (qp_path_is_dir(path)) rc = qp_link(r->dir, what[i], name, err);
+        free(path);
+    }
+    return rc;
+}
+
 qp_status qp_session_resume(qp_session *r, qp_err *err)
 {
     char *path;
@@ -77,6 +93,7 @@ qp_status qp_session_resume(qp_session *r, qp_err *err)
     if (!rc && path) {
         rc = load(r, path, err);
         r->saved_step = r->p.step;
+        if (!rc) rc = mend_links(r, err);
         if (!rc) qp_info("going on from %s", path);
     }
     r->first_step = r->p.step;

@@ -1,4 +1,5 @@
 #include "train/metrics.h"
+#include "train/usage.h"
 #include "base/zio.h"
 #include "tests/suites.h"
 #include <math.h>

@@ -205,6 +205,20 @@ static void no_temporaries(const char *out)
     free(path);
 }
 
+static void same_links(const char *a, const char *b)
+{
+    static const char *const links[] = { "best", "latest" };
+    for (int i = 0; i < 2; i++) {
+        char x[64] = "", y[64] = "";
+        char *p = qp_xformat("%s/%s/%s", dir, a, links[i]),
+             *q = qp_xformat("%s/%s/%s", dir, b, links[i]);
+        ck_assert(readlink(p, x, sizeof x - 1) > 0 && readlink(q, y, sizeof y - 1) > 0);
+        ck_assert_str_eq(x, y);
+        free(p);
+        free(q);
+    }
+}
+
 /* The kinds of run: everything or adapters, f32 or bf16. Adapters need a base, made by a short run.
  */
 static const char *const kinds[] = { "adapter=none dtype=f32", "adapter=none dtype=bf16",
@@ -236,6 +250,7 @@ START_TEST(killed_at_every_fault_point_it_ends_in_the_same_bytes)
     train("cut", words);
     same_result("whole", "cut");
     same_metrics("whole", "cut");
+    same_links("whole", "cut");
     no_temporaries("cut");
 }
 END_TEST
@@ -264,6 +279,7 @@ START_TEST(killed_at_random_moments_it_ends_in_the_same_bytes)
     ck_assert_int_gt(kills, 0);
     same_result("whole", "cut");
     same_metrics("whole", "cut");
+    same_links("whole", "cut");
     no_temporaries("cut");
     free(words);
 }
