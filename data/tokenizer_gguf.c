@@ -86,10 +86,11 @@ static qp_status read_tokens(qp_tokenizer_builder *b, const qp_gguf *g)
     const qp_gguf_value *v, *types = qp_gguf_find(g, "tokenizer.ggml.token_type");
     qp_status rc = strings(g, "tokenizer.ggml.tokens", &v, b->err);
     if (rc) return rc;
-    bool typed = types && types->is_array && types->count == v->count && !types->text;
+    bool typed = types && types->is_array && types->count == v->count &&
+                 types->type <= QP_GGUF_I32; /* the whole numbers up to 32 bits */
     if (types && !typed)
         return qp_fail(b->err, QP_BADFILE,
-                       "tokenizer.ggml.token_type: %llu numbers were wanted, one a token",
+                       "tokenizer.ggml.token_type: %llu whole numbers were wanted, one a token",
                        (unsigned long long)v->count);
     for (uint64_t i = 0; i < v->count && !rc; i++) {
         int64_t type = typed ? qp_gguf_array_int(types, i) : NORMAL;

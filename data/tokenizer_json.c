@@ -94,7 +94,10 @@ static qp_status model_setting(reader *r, const char *key, const qp_value *v)
                    : qp_fail(r->err, QP_BADFILE, "model.type %s is not supported (BPE is)",
                              text_of(v) ? text_of(v) : "is no text and");
     if (strcmp(key, "ignore_merges") == 0) r->t->bpe.ignore_merges = is_true(v);
-    if (strcmp(key, "unk_token") == 0 && text_of(v)) r->unknown = qp_xstrdup(v->str);
+    if (strcmp(key, "unk_token") == 0 && text_of(v)) {
+        free(r->unknown);
+        r->unknown = qp_xstrdup(v->str);
+    }
     for (size_t i = 0; i < sizeof empty / sizeof *empty; i++)
         if (strcmp(key, empty[i]) == 0 && !none)
             return qp_fail(r->err, QP_BADFILE, "model.%s is set: not supported", key);
@@ -140,9 +143,11 @@ static qp_status read_template(reader *r, const qp_value *v)
         if (!ids || !ids->count)
             return qp_fail(r->err, QP_BADFILE, "post_processor: no ids for %s", name->str);
         for (const qp_value *id = ids->child; id; id = id->next) {
-            if (!id->is_integer || id->integer < 0 || id->integer > QP_VOCAB_MAX_ID)
-                return qp_fail(r->err, QP_BADFILE, "post_processor: the ids of %s are none",
-                               name->str);
+            size_t len;
+            if (!id->is_integer || !qp_vocab_bytes(&r->t->bpe.vocab, id->integer, &len))
+                return qp_fail(r->err, QP_BADFILE,
+                               "post_processor: %s has the id %g, which no token has", name->str,
+                               id->number);
             qp_ids_add(&r->t->before, (int32_t)id->integer);
         }
     }
@@ -200,6 +205,9 @@ static qp_status read_model(reader *r, qp_json *j)
     if (qp_json_next(j) != QP_JSON_OBJECT) return wrong(j, "model: an object was wanted");
     qp_status rc = QP_OK;
     while (!rc && qp_json_next(j) == QP_JSON_KEY) {
+        if ((qp_json_is(j, "vocab") && r->have_vocab) ||
+            (qp_json_is(j, "merges") && (r->have_merges || r->early)))
+            return qp_fail(r->err, QP_BADFILE, "model.%s stands there twice", j->str.data);
         if (qp_json_is(j, "vocab")) {
             rc = read_vocab(r, j);
         } else if (qp_json_is(j, "merges") && r->have_vocab) {

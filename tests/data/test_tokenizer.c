@@ -321,6 +321,11 @@ START_TEST(what_would_change_ids_is_refused_by_name)
         { "\"a b\"", GPT2 ", \"decoder\": {\"type\": \"WordPiece\"}", "", "", "WordPiece" },
         { "\"a b\"", GPT2 ", \"post_processor\": {\"type\": \"BertProcessing\"}", "", "",
           "BertProcessing" },
+        { "\"a b\"",
+          GPT2 ", \"post_processor\": {\"type\": \"TemplateProcessing\", \"single\": "
+               "[{\"SpecialToken\": {\"id\": \"<s>\"}}], \"special_tokens\": {\"<s>\": {\"ids\": "
+               "[70000]}}}",
+          "", "", "70000" },
         { "\"a b\"", GPT2, "", "\"byte_fallback\": true,", "byte_fallback" },
         { "\"a b\"", GPT2, "", "\"dropout\": 0.1,", "dropout" },
         { "\"a b\"", GPT2, "{\"id\": 97, \"content\": \"<x>\"}", "", "<x>" },
@@ -359,6 +364,13 @@ START_TEST(broken_files_are_refused_in_a_line)
         { "{\"model\": {\"vocab\": {\"a\": 0}, \"merges\": [\"a \"]}}", "empty" },
         { "{\"model\": {\"vocab\": {\"a\": 0}, \"merges\": [[\"\", \"a\"]]}}", "empty" },
         { "{\"model\": {\"vocab\": {\"a\\nb\": -7}, \"merges\": []}}", "a?b" },
+        { "{\"model\": {\"vocab\": {\"a\": 0}, \"vocab\": {\"b\": 1}, \"merges\": []}}",
+          "model.vocab stands there twice" },
+        { "{\"model\": {\"vocab\": {\"a\": 0}, \"merges\": [], \"merges\": []}}",
+          "model.merges stands there twice" },
+        { "{\"model\": {\"merges\": [], \"vocab\": {\"a\": 0}, \"merges\": []}}",
+          "model.merges stands there twice" },
+        { "{\"model\": {\"unk_token\": \"a\", \"unk_token\": \"b\"}}", "model.vocab is missing" },
         { "{\"version\": 1}", "model" },
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)

@@ -125,6 +125,21 @@ START_TEST(gguf_of_another_kind_is_refused_by_name)
 }
 END_TEST
 
+START_TEST(gguf_token_types_that_are_no_whole_numbers_are_refused)
+{
+    static const char name[] = "tokenizer.ggml.token_type";
+    const char *path = small_gguf("gpt2", "gpt-2", "Ġ ab");
+    qp_buf b = { 0 };
+    qp_err err = { 0 };
+    ck_assert_msg(!qp_file_read(path, &b, &err), "%s", err.msg);
+    char *at = memmem(b.data, b.len, name, sizeof name - 1);
+    const uint32_t f32 = 6;
+    memcpy(at + sizeof name - 1 + sizeof(uint32_t), &f32, sizeof f32);
+    refused(scratch_file("t.gguf", b.data, b.len), name);
+    qp_buf_release(&b);
+}
+END_TEST
+
 START_TEST(saved_gguf_reads_the_same)
 {
     static const char *const pres[] = { "gpt-2", "llama-bpe", "smollm", "default", "qwen2" };
@@ -328,6 +343,7 @@ Suite *suite_tokenizer_files(void)
     tcase_add_checked_fixture(t, scratch_open, scratch_close);
     tcase_add_test(t, gguf_token_types_say_what_counts);
     tcase_add_test(t, gguf_of_another_kind_is_refused_by_name);
+    tcase_add_test(t, gguf_token_types_that_are_no_whole_numbers_are_refused);
     tcase_add_test(t, saved_gguf_reads_the_same);
     tcase_add_test(t, smollm2_gguf_is_its_tokenizer_json);
     tcase_add_test(t, llama3_model_file_is_its_tokenizer_json);
