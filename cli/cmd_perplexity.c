@@ -25,9 +25,8 @@ static qp_status read_ids(const options *o, const qp_opened *m, qp_ids *ids, int
     qp_status rc = qp_file_read(o->file, &text, err);
     if (!rc && !strcmp(o->method, "llama.cpp") && text.len && text.data[text.len - 1] == '\n')
         text.len--;
-    if (!rc)
-        rc = qp_tokenizer_encode(m->tokenizer, text.data ? text.data : "", text.len, QP_TOK_BOS,
-                                 ids, err);
+    if (!rc && qp_tokenizer_encode(m->tokenizer, text.data, text.len, QP_TOK_BOS, ids, err))
+        rc = qp_wrap(err, "%s", o->file);
     *bytes = (int64_t)text.len;
     qp_buf_release(&text);
     return rc;

@@ -129,7 +129,10 @@ static qp_status encode(const options *o, const qp_tokenizer *t, qp_buf *out, qp
     unsigned flags = (o->no_bos ? 0 : QP_TOK_BOS) | (o->plain ? 0 : QP_TOK_SPECIAL);
     qp_buf_str(&text, o->text ? o->text : "");
     qp_status rc = o->file ? qp_file_read(o->file, &text, err) : QP_OK;
-    if (!rc) rc = qp_tokenizer_encode_at(t, text.data, text.len, flags, &ids, &at, err);
+    if (!rc) {
+        rc = qp_tokenizer_encode_at(t, text.data, text.len, flags, &ids, &at, err);
+        if (rc && o->file) qp_wrap(err, "%s", o->file);
+    }
     if (!rc && o->json)
         rc = put_json(t, &ids, &at, text.len, out, err);
     else if (!rc && o->show)

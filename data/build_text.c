@@ -12,9 +12,9 @@ qp_status qp_build_text(qp_build *b, const qp_source *s, qp_err *err)
         return qp_fail(err, QP_USAGE, "%s: type %s wants records (.jsonl or .json), not a text",
                        s->path, s->type);
     qp_status rc = qp_map_open(&map, s->path, err);
-    if (!rc)
-        rc = qp_tokenizer_encode(o->tokenizer, (const char *)map.data, map.len, QP_TOK_BOS, &ids,
-                                 err);
+    if (!rc &&
+        qp_tokenizer_encode(o->tokenizer, (const char *)map.data, map.len, QP_TOK_BOS, &ids, err))
+        rc = qp_wrap(err, "%s", s->path);
     if (rc) goto end;
     if (qp_tokenizer_eos(o->tokenizer) >= 0) qp_ids_add(&ids, qp_tokenizer_eos(o->tokenizer));
     if (map.len == 0 || ids.n < 2) {
@@ -32,5 +32,5 @@ qp_status qp_build_text(qp_build *b, const qp_source *s, qp_err *err)
 end:
     qp_ids_release(&ids);
     qp_map_release(&map);
-    return rc ? rc : QP_OK;
+    return rc;
 }

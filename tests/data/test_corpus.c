@@ -341,6 +341,20 @@ START_TEST(the_number_of_threads_changes_nothing)
 }
 END_TEST
 
+/* A file with a hole takes no room on the disk. */
+START_TEST(a_text_that_is_too_long_is_refused_by_its_file)
+{
+    qp_corpus_options o = plain();
+    qp_source s = { .path = file("huge.txt", "x") };
+    qp_corpus c;
+    qp_err err = { 0 };
+    ck_assert_int_eq(truncate(s.path, (off_t)1 << 31), 0);
+    ck_assert_int_eq(qp_corpus_load(&c, &s, 1, &o, &err), QP_BADFILE);
+    ck_assert_msg(strstr(err.msg, "huge.txt: a text of 2147483648 bytes: at most 2 GB") != NULL,
+                  "%s", err.msg);
+}
+END_TEST
+
 START_TEST(sources_are_told_one_line_each)
 {
     qp_corpus_options o = plain();
@@ -561,6 +575,7 @@ Suite *suite_corpus(void)
     tcase_add_test(t, damaged_files_never_do_harm);
     tcase_add_test(t, a_weight_repeats_or_thins_out);
     tcase_add_test(t, the_number_of_threads_changes_nothing);
+    tcase_add_test(t, a_text_that_is_too_long_is_refused_by_its_file);
     tcase_add_test(t, sources_are_told_one_line_each);
     tcase_add_test(t, a_folder_stands_for_its_files);
     tcase_add_test(t, a_split_moves_documents_and_loses_none);
