@@ -305,12 +305,15 @@ static qp_status loop(qp_session *r, qp_err *err)
     return QP_OK;
 }
 
+/* A result that was damaged since is written again. */
 static bool has_final(const qp_session *r)
 {
     char *final = qp_path_join(r->dir, "final");
-    bool there = qp_path_is_dir(final);
+    qp_err why = { 0 };
+    bool whole = qp_path_is_dir(final) && !qp_manifest_verify(final, &why);
+    if (why.status) qp_warn("%s; it is written again", why.msg);
     free(final);
-    return there;
+    return whole;
 }
 
 /* final/ will be replaced as a whole: it must be ours. */

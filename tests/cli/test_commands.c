@@ -331,6 +331,20 @@ START_TEST(a_folder_called_final_that_is_not_ours_stays)
 }
 END_TEST
 
+START_TEST(a_damaged_result_is_written_again)
+{
+    expect(shell_code(TRAIN), 0);
+    shell("cp out/try/final/adapter_model.safetensors whole && "
+          "truncate -s -1 out/try/final/adapter_model.safetensors");
+    expect(shell_code(TRAIN), 0);
+    ck_assert_msg(strstr(said.data, "it is written again") != NULL, "%s", said.data);
+    shell("cmp whole out/try/final/adapter_model.safetensors");
+    expect(shell_code(TRAIN), 0);
+    read_back("out.txt", &out);
+    ck_assert_msg(strstr(out.data, "this run is finished") != NULL, "%s", out.data);
+}
+END_TEST
+
 /* transformers loads an adapter's base by the path in adapter_config.json, unless config.json lies
    beside: then it looks for the base's weights there too. */
 START_TEST(an_adapter_works_from_any_folder)
@@ -540,6 +554,7 @@ Suite *suite_commands(void)
     tcase_add_test(t, output_that_is_lost_is_an_error);
     tcase_add_test(t, a_run_goes_on_without_a_reader);
     tcase_add_test(t, a_folder_called_final_that_is_not_ours_stays);
+    tcase_add_test(t, a_damaged_result_is_written_again);
     tcase_add_test(t, an_adapter_works_from_any_folder);
     tcase_add_test(t, a_stopped_run_knows_its_tokenizer);
     tcase_add_test(t, an_adapter_on_a_gguf_has_the_config_that_it_lacks);
