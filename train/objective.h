@@ -1,5 +1,4 @@
-/* What is learned: batch in, scalar to minimise out. An objective is a row of the table in
-   objective.c's sense: its own file, and a line in qp_objective_find. */
+/* What is learned: batch in, scalar to minimise out. An objective is a file of its own. */
 #ifndef QP_TRAIN_OBJECTIVE_H
 #define QP_TRAIN_OBJECTIVE_H
 #include "model/model.h"
