@@ -1,7 +1,7 @@
 #include "base/log.h"
 #include "base/zio.h"
 #include "tests/suites.h"
-#include "train/config.h"
+#include "train/option.h"
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
@@ -342,6 +342,30 @@ START_TEST(what_excludes_each_other_is_refused)
 }
 END_TEST
 
+/* Every word of the table once: its own names and other tools' words for them. */
+static void check_unique(const qp_option_table *t)
+{
+    bool synonym;
+    for (int i = 0; i < t->count; i++) {
+        const qp_option *r = &t->row[i];
+        ck_assert_ptr_eq(qp_option_find(t, r->name, &synonym), r);
+        ck_assert(!synonym);
+        for (const char *w = r->synonyms; *w; w += strspn(w, " ")) {
+            char *word = qp_xformat("%.*s", (int)strcspn(w, " "), w);
+            ck_assert_msg(qp_option_find(t, word, &synonym) == r && synonym, "%s is taken", word);
+            w += strlen(word);
+            free(word);
+        }
+    }
+}
+
+START_TEST(no_word_stands_for_two_options)
+{
+    check_unique(&qp_top_options);
+    check_unique(&qp_source_options);
+}
+END_TEST
+
 Suite *suite_config(void)
 {
     Suite *s = suite_create("config");
@@ -362,6 +386,7 @@ Suite *suite_config(void)
     tcase_add_test(t, a_folder_of_texts_is_taken_in_order_of_names);
     tcase_add_test(t, only_what_changes_the_numbers_is_in_the_trajectory);
     tcase_add_test(t, what_excludes_each_other_is_refused);
+    tcase_add_test(t, no_word_stands_for_two_options);
     suite_add_tcase(s, t);
     return s;
 }
