@@ -1,4 +1,5 @@
 #include "train/plan.h"
+#include "autograd/work.h"
 #include "base/thread.h"
 #include "train/metrics.h"
 #include "train/usage.h"
@@ -12,6 +13,17 @@ static void fill_batch(qp_batch *b, int64_t rows, int64_t documents)
     for (int64_t d = 0; d < documents; d++)
         qp_batch_add(b, zero, zero, each); /* every row has a target */
     free(zero);
+}
+
+/* No budget: what the step would take is the question. Only its reservation may fail, where address
+   space is limited; then the largest that fits, as nothing larger could run there either. */
+static qp_status open_counting(qp_ctx *c, qp_err *err)
+{
+    enum { LEAST = 1 << 26 };
+    size_t most = (size_t)1 << 42;
+    qp_status rc = qp_ctx_init(c, qp_null_backend(), most, err);
+    while (rc && most > LEAST) rc = qp_ctx_init(c, qp_null_backend(), most /= 2, err);
+    return rc;
 }
 
 qp_status qp_plan_memory(qp_model *m, const qp_optim *o, const qp_objective *objective,
@@ -32,7 +44,7 @@ qp_status qp_plan_memory(qp_model *m, const qp_optim *o, const qp_objective *obj
     qp_batch b = { 0 };
     qp_ctx c;
     qp_scope scope;
-    qp_status rc = qp_ctx_init(&c, qp_null_backend(), (size_t)1 << 42, err);
+    qp_status rc = open_counting(&c, err);
     if (rc) return rc;
     fill_batch(&b, rows, documents);
     c.recompute = recompute;
@@ -76,8 +88,11 @@ qp_status qp_plan_peak(const qp_backend *be, qp_storage compute, double *flops, 
 {
     enum { LARGEST = 2048 };
     const double enough = 2e-3;
+    /* Three of the largest matrices and work areas, which grow with the threads. */
+    const size_t budget =
+        3 * qp_storage_bytes(QP_F64, (int64_t)LARGEST * LARGEST) + qp_matmul_work() + (1 << 20);
     qp_ctx c;
-    qp_status rc = qp_ctx_init(&c, be, (size_t)1 << 30, err);
+    qp_status rc = qp_ctx_init(&c, be, budget, err);
     if (rc) return rc;
     c.recording = false;
     double seconds = 0;

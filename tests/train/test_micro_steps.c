@@ -1,4 +1,5 @@
 #include "train/step.h"
+#include "autograd/cpu/dispatch.h"
 #include "tests/data/corpora.h"
 #include "tests/model/tiny.h"
 #include "tests/suites.h"
@@ -6,6 +7,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 enum { ROWS = 6, LONGEST = 24 };
 
@@ -193,6 +195,35 @@ START_TEST(the_planned_peak_is_the_real_one_to_the_byte)
 }
 END_TEST
 
+/* Every thread has a work area: 512 of them take more than a gigabyte. */
+START_TEST(the_peak_is_measured_with_any_number_of_threads)
+{
+    qp_err err = { 0 };
+    double flops = 0;
+    qp_cpu_threads(512);
+    ck_assert_msg(!qp_plan_peak(qp_null_backend(), QP_F32, &flops, &err), "%s", err.msg);
+    ck_assert(flops > 0);
+}
+END_TEST
+
+#ifndef QP_ASAN /* whose shadow memory is beyond any such limit */
+START_TEST(a_step_is_planned_under_a_limit_on_address_space)
+{
+    struct rlimit limit = { (size_t)3 << 30, (size_t)3 << 30 };
+    bench b;
+    qp_err err = { 0 };
+    qp_memory_plan plan;
+    open_bench(&b, QP_F32, true, 1);
+    ck_assert_int_eq(setrlimit(RLIMIT_AS, &limit), 0);
+    ck_assert_msg(!qp_plan_memory(b.model, &b.optim, &qp_objective_sft, 2 * LONGEST, 2, 0, false, 0,
+                                  &plan, &err),
+                  "%s", err.msg);
+    ck_assert(plan.activations > 0);
+    close_bench(&b);
+}
+END_TEST
+#endif
+
 Suite *suite_micro_steps(void)
 {
     Suite *s = suite_create("micro_steps");
@@ -201,6 +232,10 @@ Suite *suite_micro_steps(void)
     tcase_add_test(t, the_tree_is_the_sum_of_its_subtrees_to_the_last_bit);
     tcase_add_test(t, a_step_that_is_stopped_changes_nothing);
     tcase_add_loop_test(t, the_planned_peak_is_the_real_one_to_the_byte, 0, 8);
+    tcase_add_test(t, the_peak_is_measured_with_any_number_of_threads);
+#ifndef QP_ASAN
+    tcase_add_test(t, a_step_is_planned_under_a_limit_on_address_space);
+#endif
     suite_add_tcase(s, t);
     return s;
 }
