@@ -12,8 +12,9 @@ qp_status qp_option_wrong(const qp_option *r, const char *prefix, const qp_tree 
     const char *found = t->kind == QP_TREE_MAP    ? "a map"
                         : t->kind == QP_TREE_LIST ? "a list"
                                                   : t->text;
-    return qp_fail(err, QP_USAGE, "%s: %s%s: found %s, wanted %s", t->where, prefix, r->name,
-                   *found ? found : "nothing", wanted);
+    /* cut: a message holds a thousand bytes, and what was wanted comes last */
+    return qp_fail(err, QP_USAGE, "%.200s: %s%s: found %.60s%s, wanted %s", t->where, prefix,
+                   r->name, *found ? found : "nothing", strlen(found) > 60 ? "..." : "", wanted);
 }
 
 static bool nullable(const qp_option *r)

@@ -172,6 +172,8 @@ START_TEST(an_unknown_key_is_refused_with_the_nearest_one)
     REFUSE("lora_r: 8\nleraning_rate: 1\n", "run.yaml:2", "leraning_rate", "learning_rate");
     REFUSE("datasets:\n  - path: x\n    feild_prompt: q\n", "run.yaml:3", "datasets.0.feild_prompt",
            "field_prompt");
+    REFUSE("seed: 111111111111111111111111111111111111111111111111111111111111111111111111111111\n",
+           "seed: found 1111", "111..., wanted a whole number");
     REFUSE("wandb_project: x\n", "wandb_project", "metrics.jsonl");
     ck_assert_int_eq(load(NULL, ARGS("lora_rr=8")), QP_USAGE);
     ck_assert_ptr_nonnull(strstr(err.msg, "lora_r"));
