@@ -108,10 +108,14 @@ static void show_value(page *p, const qp_gguf *g, const qp_gguf_value *v)
     else
         printf("  %-44s ", shown(p, v->key, strlen(v->key)));
     if (v->is_array) {
-        if (p->o->json)
-            qp_json_cstring(&p->w, "array");
-        else
+        if (p->o->json) {
+            qp_json_open_object(&p->w); /* a vocabulary's 128,000 words are not listed */
+            qp_json_key(&p->w, "count");
+            qp_json_int(&p->w, (int64_t)v->count);
+            qp_json_close_object(&p->w);
+        } else {
             printf("%llu values\n", (unsigned long long)v->count);
+        }
     } else if (qp_gguf_string(g, v->key, &text)) {
         size_t len = text.len < 60 || p->o->all ? text.len : 60;
         if (p->o->json)

@@ -2,6 +2,7 @@
 #include "base/json.h"
 #include "base/zio.h"
 #include "model/model.h"
+#include "tests/base/files.h"
 #include "tests/model/tiny.h"
 #include "tests/suites.h"
 #include "train/manifest.h"
@@ -493,6 +494,23 @@ START_TEST(inspect_names_types_it_cannot_read_and_lets_no_name_steer_the_termina
 }
 END_TEST
 
+START_TEST(inspect_counts_what_a_gguf_lists)
+{
+    char *found = test_shared("models/SmolLM2-135M-Instruct.Q4_1.gguf");
+    if (!found) return;
+    char *gguf = realpath(found, NULL);
+    free(found);
+    expect(run("inspect %s --json", gguf), 0);
+    qp_value *v;
+    ck_assert_msg(!qp_json_parse(&v, out.data, out.len, &err), "%s", err.msg);
+    const qp_value *tokens = qp_json_get(qp_json_get(v, "metadata"), "tokenizer.ggml.tokens"),
+                   *count = qp_json_get(tokens, "count");
+    ck_assert(count && count->integer == 49152);
+    qp_json_free(v);
+    free(gguf);
+}
+END_TEST
+
 START_TEST(verify_finds_a_changed_byte)
 {
     expect_error(run("inspect run --verify"), QP_USAGE, "nothing to verify");
@@ -564,6 +582,7 @@ Suite *suite_commands(void)
     tcase_add_test(t, generation_repeats_itself_by_its_seed);
     tcase_add_test(t, inspect_shows_what_is_there);
     tcase_add_test(t, inspect_names_types_it_cannot_read_and_lets_no_name_steer_the_terminal);
+    tcase_add_test(t, inspect_counts_what_a_gguf_lists);
     tcase_add_test(t, verify_finds_a_changed_byte);
     tcase_add_test(t, env_names_the_versions_and_the_kernel_of_every_op);
     suite_add_tcase(s, t);
