@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 static const char prefix[] = "checkpoint-";
+static const char old_suffix[] = ".old.tmp"; /* of a folder that is being replaced */
 
 void qp_checkpoint_name(char name[QP_CHECKPOINT_NAME], int64_t step)
 {
@@ -51,7 +52,7 @@ static qp_status move(const char *from, const char *to, qp_err *err)
 qp_status qp_folder_commit(const char *run, const char *name, char *tmp, int64_t *bytes,
                            qp_err *err)
 {
-    char *path = qp_path_join(run, name), *old = qp_xformat("%s.old.tmp", path);
+    char *path = qp_path_join(run, name), *old = qp_xformat("%s%s", path, old_suffix);
     qp_status rc = qp_manifest_write(tmp, bytes, err);
     if (!rc) qp_fault("save_manifest");
     bool replace = qp_path_exists(path);
@@ -169,6 +170,19 @@ static int is_temporary(const struct dirent *e)
     return 0;
 }
 
+/* A commit that ended between its two renames: what it meant to replace comes back. */
+static qp_status restore(const char *path, bool *done, qp_err *err)
+{
+    size_t n = strlen(path), tail = strlen(old_suffix);
+    *done = false;
+    if (n <= tail || strcmp(path + n - tail, old_suffix)) return QP_OK;
+    char *name = qp_xformat("%.*s", (int)(n - tail), path);
+    *done = !qp_path_exists(name);
+    qp_status rc = *done ? move(path, name, err) : QP_OK;
+    free(name);
+    return rc;
+}
+
 qp_status qp_sweep(const char *run, qp_err *err)
 {
     struct dirent **entry;
@@ -177,7 +191,9 @@ qp_status qp_sweep(const char *run, qp_err *err)
     qp_status rc = QP_OK;
     for (int i = 0; i < n; i++) {
         char *path = qp_path_join(run, entry[i]->d_name);
-        if (!rc) rc = qp_remove_tree(path, err);
+        bool restored = false;
+        if (!rc) rc = restore(path, &restored, err);
+        if (!rc && !restored) rc = qp_remove_tree(path, err);
         free(path);
         free(entry[i]);
     }

@@ -26,7 +26,8 @@ qp_status qp_checkpoint_prune(const char *run, int64_t keep, qp_err *err) QP_MUS
 /* Path of the newest checkpoint that is whole, NULL when there is none. Broken ones are reported
    and put aside as NAME.broken. The caller frees it. */
 qp_status qp_checkpoint_newest(const char *run, char **path, qp_err *err) QP_MUST_CHECK;
-/* Removes what a killed run left half-written: *.tmp. */
+/* Removes what a killed run left half-written, *.tmp; a folder that was about to be replaced and
+   has no successor gets its name back. */
 qp_status qp_sweep(const char *run, qp_err *err) QP_MUST_CHECK;
 
 /* One process a folder: an flock on run/.lock, which the kernel drops when the process ends,

@@ -207,6 +207,19 @@ START_TEST(sweeping_removes_what_a_killed_save_left)
 }
 END_TEST
 
+START_TEST(a_folder_whose_replacement_never_came_is_restored)
+{
+    write_checkpoint(1, "x");
+    char *path = qp_path_join(run, "checkpoint-000001"), *old = qp_xformat("%s.old.tmp", path);
+    ck_assert_int_eq(rename(path, old), 0);
+    good(qp_sweep(run, &err));
+    newest_is("checkpoint-000001");
+    ck_assert(!there("checkpoint-000001.old.tmp"));
+    free(path);
+    free(old);
+}
+END_TEST
+
 START_TEST(a_second_process_is_refused_until_the_first_ends)
 {
     int locked[2], fd = -1;
@@ -261,6 +274,7 @@ Suite *suite_checkpoint(void)
     tcase_add_test(t, a_link_is_replaced_in_one_go);
     tcase_add_test(t, a_folder_of_the_same_name_is_replaced);
     tcase_add_test(t, sweeping_removes_what_a_killed_save_left);
+    tcase_add_test(t, a_folder_whose_replacement_never_came_is_restored);
     tcase_add_test(t, a_second_process_is_refused_until_the_first_ends);
     tcase_add_test(t, a_folder_with_nothing_but_its_lock_is_removed);
     suite_add_tcase(s, t);
