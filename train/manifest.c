@@ -124,3 +124,39 @@ qp_status qp_manifest_verify(const char *dir, qp_err *err)
     free(path);
     return rc;
 }
+
+static const qp_value *list_of(qp_value **v, const char *dir)
+{
+    qp_err ignored = { 0 };
+    char *path = qp_path_join(dir, QP_MANIFEST);
+    const qp_value *files = qp_json_load(v, path, &ignored) ? NULL : qp_json_get(*v, "files");
+    free(path);
+    return files && files->kind == QP_JSON_ARRAY ? files : NULL;
+}
+
+static bool is_text(const qp_value *v) { return v && v->kind == QP_JSON_STRING; }
+
+/* The digest that a manifest gives for a name; NULL: none. */
+static const char *digest_of(const qp_value *files, const char *name)
+{
+    for (const qp_value *e = files->child; e; e = e->next) {
+        const qp_value *n = qp_json_get(e, "name"), *sha = qp_json_get(e, "sha256");
+        if (is_text(n) && is_text(sha) && !strcmp(n->str, name)) return sha->str;
+    }
+    return NULL;
+}
+
+bool qp_manifest_agrees(const char *dir, const char *other)
+{
+    qp_value *a = NULL, *b = NULL;
+    const qp_value *here = list_of(&a, dir), *there = list_of(&b, other);
+    bool same = here && there;
+    for (const qp_value *e = same ? here->child : NULL; same && e; e = e->next) {
+        const qp_value *name = qp_json_get(e, "name"), *sha = qp_json_get(e, "sha256");
+        const char *its = is_text(name) ? digest_of(there, name->str) : NULL;
+        same = !its || (is_text(sha) && !strcmp(its, sha->str));
+    }
+    qp_json_free(a);
+    qp_json_free(b);
+    return same;
+}

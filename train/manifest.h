@@ -4,6 +4,7 @@
 #ifndef QP_TRAIN_MANIFEST_H
 #define QP_TRAIN_MANIFEST_H
 #include "base/err.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 #define QP_MANIFEST "MANIFEST.json"
@@ -12,4 +13,7 @@
 qp_status qp_manifest_write(const char *dir, int64_t *bytes, qp_err *err) QP_MUST_CHECK;
 /* QP_BADFILE naming the first file that is missing, of another size or of another digest. */
 qp_status qp_manifest_verify(const char *dir, qp_err *err) QP_MUST_CHECK;
+/* Whether the files that two folders have in common are the same, by their manifests' word; false
+   when one has none. */
+bool qp_manifest_agrees(const char *dir, const char *other);
 #endif

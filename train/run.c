@@ -291,6 +291,7 @@ static qp_status loop(qp_session *r, qp_err *err)
         if (!stopped && eval_due(r)) rc = evaluate(r, &best, err);
         if (rc) return rc;
         over = is_over(r);
+        if (over && !stopped && eval_due(r)) continue; /* the clock ran out, or a signal came */
         bool due = r->o->save_steps && r->p.step > 0 && r->p.step % r->o->save_steps == 0;
         if (best || ((over || stopped || due) && r->saved_step != r->p.step))
             rc = qp_session_save(r, best, err);
@@ -298,22 +299,27 @@ static qp_status loop(qp_session *r, qp_err *err)
         if (over || stopped) break;
         if ((rc = take_step(r, &stopped, err))) return rc;
     }
-    if (stop_signal && !is_over(r))
+    if (stop_signal && (!is_over(r) || eval_due(r)))
         return qp_fail(err, QP_STOPPED,
                        "stopped by signal %d after step %lld; the same command goes on from there",
                        (int)stop_signal, (long long)r->p.step);
     return QP_OK;
 }
 
-/* A result that was damaged since is written again. */
+/* A result that was damaged since is written again; so is that of an earlier, shorter run, which
+   has other weights than the checkpoint. */
 static bool has_final(const qp_session *r)
 {
-    char *final = qp_path_join(r->dir, "final");
+    char name[QP_CHECKPOINT_NAME];
+    qp_checkpoint_name(name, r->p.step);
+    char *final = qp_path_join(r->dir, "final"), *last = qp_path_join(r->dir, name);
     qp_err why = { 0 };
     bool whole = qp_path_is_dir(final) && !qp_manifest_verify(final, &why);
     if (why.status) qp_warn("%s; it is written again", why.msg);
+    bool is_last = whole && qp_manifest_agrees(last, final);
     free(final);
-    return whole;
+    free(last);
+    return is_last;
 }
 
 /* final/ will be replaced as a whole: it must be ours. */

@@ -339,6 +339,35 @@ START_TEST(two_signals_at_once_are_one)
 }
 END_TEST
 
+/* Two evaluations of some tenths of a second: before the first step and after the last. */
+START_TEST(a_signal_in_the_last_evaluation_leaves_it_to_the_next_session)
+{
+    static const char words[] = "max_steps=1 logging_steps=1 eval_steps=0";
+    qp_buf valid = { 0 }, seen = { 0 };
+    for (int i = 0; i < 1500; i++)
+        qp_buf_printf(&valid, "{\"prompt\": \"%d plus 6 is\", \"completion\": \"11\"}\n", i);
+    write_text("valid.jsonl", valid.data);
+    train("whole", words);
+    pid_t pid = start("cut", NULL, 1, 0, words);
+    char *path = qp_xformat("%s/cut/metrics.jsonl", dir);
+    qp_buf_str(&seen, "");
+    for (int i = 0; i < 20000 && !strstr(seen.data, "{\"step\""); i++) {
+        usleep(500);
+        qp_buf_clear(&seen);
+        qp_buf_str(&seen, "");
+        if (qp_path_exists(path)) ck_assert(!qp_file_read(path, &seen, &err));
+    }
+    kill(pid, SIGTERM);
+    expect("cut", finish(pid), QP_STOPPED);
+    train("cut", words);
+    same_metrics("whole", "cut");
+    same_links("whole", "cut");
+    qp_buf_release(&valid);
+    qp_buf_release(&seen);
+    free(path);
+}
+END_TEST
+
 START_TEST(a_finished_run_says_so_and_changes_nothing)
 {
     char before[65], after[65];
@@ -369,6 +398,8 @@ START_TEST(a_constant_rate_lets_a_run_be_made_longer)
 {
     train("whole", "lr_scheduler=constant max_steps=8");
     train("out", "lr_scheduler=constant max_steps=5");
+    expect("out", finish(start("out", "final_mid:1", 1, 0, "lr_scheduler=constant max_steps=8")),
+           1000 + SIGKILL); /* final/ is the shorter run's */
     train("out", "lr_scheduler=constant max_steps=8");
     same_result("whole", "out");
 }
@@ -497,6 +528,7 @@ Suite *suite_resume(void)
     tcase_add_loop_test(t, recompute_and_logging_change_no_byte, 0, KINDS);
     tcase_add_test(t, a_signal_saves_and_leaves_with_75);
     tcase_add_test(t, two_signals_at_once_are_one);
+    tcase_add_test(t, a_signal_in_the_last_evaluation_leaves_it_to_the_next_session);
     tcase_add_test(t, a_finished_run_says_so_and_changes_nothing);
     tcase_add_test(t, other_settings_in_a_used_folder_are_refused_by_name);
     tcase_add_test(t, a_constant_rate_lets_a_run_be_made_longer);
