@@ -99,7 +99,8 @@ format-check:
 	@clang-format --dry-run -Werror $(FORMATTED) && echo "format: clean"
 werror: ## every warning is an error, gcc and clang
 	@$(MAKE) --no-print-directory WERROR=1 $(B)/quipu $(B)/tests/run $(B)/parity $(B)/bench/run
-	@$(MAKE) --no-print-directory WERROR=1 CC=clang OPT=-O1 EXTRA=-Wno-pass-failed B=build-clang ISAS=base build-clang/libquipu.a
+	@$(MAKE) --no-print-directory WERROR=1 CC=clang OPT=-O1 EXTRA=-Wno-pass-failed B=build-clang ISAS=base \
+	    build-clang/libquipu.a $(CLI:%.c=build-clang/%.o) $(BENCH:%.c=build-clang/%.o)
 	@echo "werror: clean with gcc and clang"
 check: ## what CI runs
 	@$(MAKE) --no-print-directory format-check
