@@ -22,6 +22,13 @@ static void describe_trajectory(qp_session *r)
     add_hash(&r->trajectory, "data (SHA-256)", r->s.data_hash);
 }
 
+/* What the bits of a step depend on besides its trajectory: "cpu-v4bf16, loop avx512_bf16". */
+static char *kernels_of(const qp_session *r)
+{
+    const qp_backend *be = r->ctx.be;
+    return qp_xformat("%s, %s", be->name, qp_kernel_origin(be, "matmul_nt", r->s.compute));
+}
+
 /* Which checkpoint to go on from; *path NULL: none. */
 static qp_status choose(qp_session *r, char **path, qp_err *err)
 {
@@ -47,7 +54,7 @@ static qp_status choose(qp_session *r, char **path, qp_err *err)
 
 static qp_status load(qp_session *r, const char *path, qp_err *err)
 {
-    char *trajectory, *kernels;
+    char *trajectory, *kernels, *here = kernels_of(r);
     qp_buf diff = { 0 };
     qp_status rc = qp_state_peek(path, &r->p, &trajectory, &kernels, err);
     if (!rc) qp_trajectory_diff(trajectory, r->trajectory.data, &diff);
@@ -56,14 +63,15 @@ static qp_status load(qp_session *r, const char *path, qp_err *err)
             err, QP_USAGE,
             "%s was made with other settings: %s; set them back or choose another output_dir", path,
             diff.data);
-    if (!rc && strcmp(kernels, r->ctx.be->name))
+    if (!rc && strcmp(kernels, here))
         qp_warn("%s was made by kernels %s, this machine has %s: the numbers will not be the same "
                 "to the last bit",
-                path, kernels, r->ctx.be->name);
+                path, kernels, here);
     if (!rc) rc = qp_state_load(path, &r->s.optim, err);
     qp_buf_release(&diff);
     free(trajectory);
     free(kernels);
+    free(here);
     return rc;
 }
 
@@ -101,6 +109,14 @@ qp_status qp_session_resume(qp_session *r, qp_err *err)
     return rc;
 }
 
+static qp_status save_state(qp_session *r, const char *dir, const qp_progress *p, qp_err *err)
+{
+    char *kernels = kernels_of(r);
+    qp_status rc = qp_state_save(dir, p, &r->s.optim, r->trajectory.data, kernels, err);
+    free(kernels);
+    return rc;
+}
+
 static qp_status save_weights(qp_session *r, const char *dir, qp_err *err)
 {
     if (!r->s.adapter) return qp_model_save(r->s.model, dir, r->s.compute, err);
@@ -124,7 +140,7 @@ qp_status qp_session_save(qp_session *r, bool best, qp_err *err)
     if (rc) return rc;
     qp_fault("save_begin");
     rc = save_weights(r, tmp, err);
-    if (!rc) rc = qp_state_save(tmp, &p, &r->s.optim, r->trajectory.data, r->ctx.be->name, err);
+    if (!rc) rc = save_state(r, tmp, &p, err);
     if (rc)
         qp_folder_abandon(tmp);
     else

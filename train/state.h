@@ -30,7 +30,7 @@ typedef struct {
 
 /* Writes dir/state.h5: progress, masters and moments by parameter name, and `trajectory`: "key:
    value" lines of what must be the same for the numbers to go on the same; kernels: which build
-   computed them, for a warning. */
+   and product computed them, for a warning. */
 qp_status qp_state_save(const char *dir, const qp_progress *p, const qp_optim *o,
                         const char *trajectory, const char *kernels, qp_err *err) QP_MUST_CHECK;
 /* Reads all but the arrays; the caller frees the two strings. */

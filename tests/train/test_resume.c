@@ -459,6 +459,19 @@ START_TEST(a_second_process_on_the_folder_is_refused)
 }
 END_TEST
 
+START_TEST(other_kernels_are_warned_of)
+{
+    static const char *const variable[] = { "QP_ISA", "QP_PRODUCT" };
+    static const char *const other[] = { "base", "openblas" };
+    expect("cut", finish(start("cut", "save_linked:1", 1, 0, "dtype=f32 save_steps=1")),
+           1000 + SIGKILL);
+    setenv(variable[_i], other[_i], 1);
+    train("cut", "dtype=f32 save_steps=1");
+    unsetenv(variable[_i]);
+    says("cut", "was made by kernels");
+}
+END_TEST
+
 START_TEST(a_fresh_start_in_a_used_folder_is_refused)
 {
     train("out", "max_steps=2");
@@ -535,6 +548,7 @@ Suite *suite_resume(void)
     tcase_add_test(t, a_corrupt_newest_checkpoint_is_reported_and_the_one_before_used);
     tcase_add_test(t, a_full_disk_is_74_and_leaves_the_earlier_checkpoint);
     tcase_add_test(t, a_second_process_on_the_folder_is_refused);
+    tcase_add_loop_test(t, other_kernels_are_warned_of, 0, 2);
     tcase_add_test(t, a_fresh_start_in_a_used_folder_is_refused);
     tcase_add_test(t, what_is_no_number_stops_the_run_before_the_update);
     tcase_add_test(t, a_step_that_is_no_number_can_be_skipped);
