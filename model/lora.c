@@ -12,7 +12,7 @@ static qp_tensor *lora_forward(qp_ctx *c, qp_proj *p, qp_tensor *x)
 {
     const lora *l = (const lora *)p;
     qp_tensor *y = qp_proj_forward(c, l->base, x);
-    return qp_lora(c, y, x, l->a, l->b, l->scale, c->recording ? l->dropout : 0);
+    return qp_lora(c, y, x, l->a, l->b, l->scale, l->dropout);
 }
 
 static void lora_free(qp_proj *p)

@@ -132,6 +132,7 @@ static void make(entry *e, const shape *s, dnnl_engine_t engine)
     desc work = scratch_desc(pd);
     size_t bytes = (desc_bytes(&work) + 63) / 64 * 64;
     e->scratch_bytes = bytes ? aligned_alloc(64, bytes) : NULL;
+    QP_ASSERT(e->scratch_bytes || !bytes, "out of memory for a product's %zu bytes", bytes);
     e->a = memory_new(&a, engine);
     e->b = memory_new(&b, engine);
     e->c = memory_new(&c, engine);
