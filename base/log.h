@@ -3,9 +3,8 @@
 #define QP_BASE_LOG_H
 #include "base/err.h"
 
-typedef enum { QP_LOG_QUIET, QP_LOG_INFO, QP_LOG_DEBUG } qp_log_level;
+typedef enum { QP_LOG_QUIET, QP_LOG_INFO } qp_log_level;
 extern qp_log_level qp_log_max;
 void qp_info(const char *fmt, ...) QP_PRINTF(1, 2);
-void qp_warn(const char *fmt, ...) QP_PRINTF(1, 2); /* "warning: ..." unless quiet */
-void qp_debug(const char *fmt, ...) QP_PRINTF(1, 2);
+void qp_warn(const char *fmt, ...) QP_PRINTF(1, 2); /* "warning: ..." */
 #endif
