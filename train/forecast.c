@@ -1,14 +1,24 @@
 #include "train/forecast.h"
+#include "base/log.h"
 #include "train/metrics.h"
 #include "train/usage.h"
 #include "train/step.h"
 #include <math.h>
 #include <string.h>
 
+/* Rows of sequence_len in the largest micro-batch: no more than all of the data fills. */
+static int64_t most_rows(const qp_setup *s)
+{
+    int64_t len = s->o->sequence_len, micro = s->o->micro_batch_size;
+    int64_t tokens = s->train.n > s->valid.n ? s->train.n : s->valid.n;
+    int64_t filled = (tokens + len - 1) / len;
+    return micro < filled ? micro : filled;
+}
+
 qp_status qp_forecast_memory(qp_setup *s, bool *recompute, qp_memory_plan *plan, qp_err *err)
 {
     const qp_options *o = s->o;
-    int64_t documents = o->micro_batch_size, rows = documents * o->sequence_len;
+    int64_t documents = most_rows(s), rows = documents * o->sequence_len;
     int levels = s->adapter ? qp_tree_levels(o->gradient_accumulation_steps) : 0;
     double there = o->memory ? (double)o->memory : 0.9 * (double)qp_memory_free();
     bool may_choose = !strcmp(o->gradient_checkpointing, "auto");
@@ -20,10 +30,16 @@ qp_status qp_forecast_memory(qp_setup *s, bool *recompute, qp_memory_plan *plan,
         again = may_choose && !*recompute && (double)plan->total > there;
         if (again) *recompute = true;
     }
-    if (rc || !o->memory || (double)plan->total <= there) return rc;
+    if (rc || (double)plan->total <= there) return rc;
     char budget[16], wanted[16];
     qp_bytes_text(budget, there);
     qp_bytes_text(wanted, (double)plan->total);
+    if (!o->memory) {
+        qp_warn(
+            "this run needs %s%s, the machine has %s to give: it may be ended for want of memory",
+            wanted, *recompute ? " even with recompute" : "", budget);
+        return QP_OK;
+    }
     return qp_fail(
         err, QP_NOMEM,
         "memory %s: this run needs %s%s (shorter rows or fewer of them, sequence_len and "

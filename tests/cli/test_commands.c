@@ -396,6 +396,21 @@ START_TEST(an_adapter_on_a_gguf_has_the_config_that_it_lacks)
 END_TEST
 #undef TRAIN
 
+START_TEST(a_plan_counts_no_more_rows_than_there_are)
+{
+    static const char *const micro[] = { "1000", "65536" };
+    double bytes[2];
+    for (int i = 0; i < 2; i++) {
+        expect(run("plan --json base_model=base tokenizer=bytes data=text.txt sequence_len=32 "
+                   "micro_batch_size=%s",
+                   micro[i]),
+               0);
+        bytes[i] = json_number("peak_rss_bytes");
+    }
+    ck_assert_double_lt(bytes[1], bytes[0] * 1.1); /* the process itself is counted, as measured */
+}
+END_TEST
+
 START_TEST(the_configuration_may_stand_behind_print_config)
 {
     write_file("c.yaml", "base_model: base\ntokenizer: bytes\nseed: 7\n");
@@ -576,6 +591,7 @@ Suite *suite_commands(void)
     tcase_add_test(t, an_adapter_works_from_any_folder);
     tcase_add_test(t, a_stopped_run_knows_its_tokenizer);
     tcase_add_test(t, an_adapter_on_a_gguf_has_the_config_that_it_lacks);
+    tcase_add_test(t, a_plan_counts_no_more_rows_than_there_are);
     tcase_add_test(t, the_configuration_may_stand_behind_print_config);
     tcase_add_test(t, every_command_has_a_page_of_help);
     tcase_add_test(t, help_of_train_shows_choices_and_the_entries_of_datasets);
