@@ -1,7 +1,6 @@
 /* The test runner: calls no kernel itself, so that no OpenMP thread exists before Check forks. */
 #include "tests/suites.h"
 #include <stdio.h>
-#include <stdio.h>
 #include <stdlib.h>
 
 int main(void)

@@ -314,6 +314,7 @@ Suite *suite_step(void)
 {
     Suite *s = suite_create("step");
     TCase *t = tcase_create("step");
+    tcase_set_timeout(t, 30); /* seconds of a machine that does other things too */
     tcase_add_loop_test(t, one_thread_equals_three, 0, TEST_BUILDS);
     tcase_add_loop_test(t, recompute_equals_kept, 0, TEST_BUILDS);
     tcase_add_loop_test(t, fresh_memory_may_hold_nan, 0, TEST_BUILDS);

@@ -22,7 +22,7 @@ double test_difference(const void *a, qp_storage as, const void *b, qp_storage b
 /* Loop tests over every build of the kernels: index counts types (f64 only once) and builds, and
    the test's own environment is set so that qp_cpu_backend gives that build. False: not on this
    machine, said on stderr. */
-enum { TEST_BUILDS = 3 * QP_NCOMPUTE };
+enum { TEST_BUILDS = 4 * QP_NCOMPUTE };
 bool test_build(int index, qp_storage *type);
 
 typedef qp_tensor *(*test_op)(qp_ctx *c, qp_tensor **in);

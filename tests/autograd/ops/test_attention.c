@@ -1,25 +1,9 @@
-#include "autograd/cpu/dispatch.h"
 #include "autograd/work.h"
 #include "tests/suites.h"
 #include "tests/support/gradcheck.h"
 #include <math.h>
 #include <omp.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-
-/* A loop test's index is a type and a build of the kernels; f64 has one build, others one for each
-   instruction set. False where this machine has none. */
-enum { BUILDS = 4 * QP_NCOMPUTE };
-static bool with_build(int index, qp_storage *type)
-{
-    const char *isa = qp_cpu_build(index / QP_NCOMPUTE);
-    *type = (qp_storage)(index % QP_NCOMPUTE);
-    if (*type == QP_F64 && index >= QP_NCOMPUTE) return false;
-    if (!isa) return fprintf(stderr, "attention: no build %d here, not tested\n", index), false;
-    setenv("QP_ISA", isa, 1);
-    return true;
-}
 
 /* Attention over given rows: inputs are copied from arrays of one type, results are the context's.
  */
@@ -188,7 +172,7 @@ START_TEST(every_build_agrees_with_f64)
 {
     static const double tolerance[] = { 1e-14, 3e-6, 8e-3 };
     qp_storage type;
-    if (!with_build(_i, &type)) return;
+    if (!test_build(_i, &type)) return;
     int32_t first[ROWS], last[ROWS];
     pack(first, last);
     for (int s = 0; s < HEAD_SIZES; s++) {
@@ -209,7 +193,7 @@ END_TEST
 START_TEST(packed_documents_equal_each_alone)
 {
     qp_storage type;
-    if (!with_build(_i, &type)) return;
+    if (!test_build(_i, &type)) return;
     int32_t first[ROWS], last[ROWS];
     pack(first, last);
     for (int s = 0; s < HEAD_SIZES; s++) {
@@ -238,7 +222,7 @@ START_TEST(each_head_equals_itself_alone)
 {
     enum { N = 70, H = 150, E = 20 };
     qp_storage type;
-    if (!with_build(_i, &type)) return;
+    if (!test_build(_i, &type)) return;
     int32_t first[N] = { 0 }, last[N];
     for (int32_t i = 0; i < N; i++) last[i] = i;
     qp_ctx c;
@@ -266,7 +250,7 @@ START_TEST(decoding_from_a_cache_equals_one_pass)
 {
     enum { N = 150 };
     qp_storage type;
-    if (!with_build(_i, &type)) return;
+    if (!test_build(_i, &type)) return;
     int32_t first[N] = { 0 }, last[N];
     for (int32_t i = 0; i < N; i++) last[i] = i;
     for (int s = 0; s < HEAD_SIZES; s++) {
@@ -318,7 +302,7 @@ END_TEST
 START_TEST(thread_count_does_not_change_a_bit)
 {
     qp_storage type;
-    if (!with_build(_i, &type)) return;
+    if (!test_build(_i, &type)) return;
     int32_t first[ROWS], last[ROWS];
     pack(first, last);
     qp_ctx c;
@@ -344,7 +328,7 @@ START_TEST(keys_that_a_row_does_not_see_may_be_anything)
 {
     enum { N = 80, AT = 40, H = 4, G = 2, E = 20 };
     qp_storage type;
-    if (!with_build(_i, &type)) return;
+    if (!test_build(_i, &type)) return;
     int32_t first[N] = { 0 }, last[N];
     for (int32_t i = 0; i < N; i++) last[i] = i;
     qp_ctx c;
@@ -419,16 +403,17 @@ Suite *suite_attention(void)
 {
     Suite *s = suite_create("attention");
     TCase *t = tcase_create("attention");
+    tcase_set_timeout(t, 30); /* seconds of a machine that does other things too */
     tcase_add_test(t, gradient_matches_differences_over_packed_documents);
     tcase_add_test(t, gradient_matches_differences_with_more_keys_than_queries);
     tcase_add_test(t, gradient_matches_differences_over_any_spans);
-    tcase_add_loop_test(t, every_build_agrees_with_f64, 0, BUILDS);
-    tcase_add_loop_test(t, packed_documents_equal_each_alone, 0, BUILDS);
-    tcase_add_loop_test(t, each_head_equals_itself_alone, 0, BUILDS);
-    tcase_add_loop_test(t, decoding_from_a_cache_equals_one_pass, 0, BUILDS);
+    tcase_add_loop_test(t, every_build_agrees_with_f64, 0, TEST_BUILDS);
+    tcase_add_loop_test(t, packed_documents_equal_each_alone, 0, TEST_BUILDS);
+    tcase_add_loop_test(t, each_head_equals_itself_alone, 0, TEST_BUILDS);
+    tcase_add_loop_test(t, decoding_from_a_cache_equals_one_pass, 0, TEST_BUILDS);
     tcase_add_test(t, gradients_of_keys_add_up_over_pieces_of_queries);
-    tcase_add_loop_test(t, thread_count_does_not_change_a_bit, 0, BUILDS);
-    tcase_add_loop_test(t, keys_that_a_row_does_not_see_may_be_anything, 0, BUILDS);
+    tcase_add_loop_test(t, thread_count_does_not_change_a_bit, 0, TEST_BUILDS);
+    tcase_add_loop_test(t, keys_that_a_row_does_not_see_may_be_anything, 0, TEST_BUILDS);
     tcase_add_test(t, gradients_are_independent_and_obey_beta);
     suite_add_tcase(s, t);
     return s;
