@@ -310,6 +310,11 @@ static qp_status check_base(const qp_options *o, qp_err *err)
     const char *base = o->base_model;
     if (!base && is(o->model_config, "{}"))
         return qp_fail(err, QP_USAGE, "base_model: missing (or model_config, for a new model)");
+    if (!base && is(o->adapter, "lora")) /* it would be saved without what it belongs to */
+        return qp_fail(
+            err, QP_USAGE,
+            "adapter lora: wants a base_model; of a new model (model_config) all weights "
+            "are trained");
     if (!base) return QP_OK;
     if (!qp_path_exists(base))
         return qp_fail(err, QP_USAGE, "base_model %s: no such file or folder", base);

@@ -248,6 +248,8 @@ START_TEST(mistakes_in_a_run_leave_nothing_behind)
           "type alpaca wants records", QP_USAGE },
         { TRAIN "base_model=base sequence_len=4096", "base's max_position_embeddings", QP_USAGE },
         { TRAIN "base_model=base memory=1K", "memory 1.0K: this run needs", QP_NOMEM },
+        { TRAIN "adapter=lora 'model_config={hidden_size: 8}'", "adapter lora: wants a base_model",
+          QP_USAGE },
         { TRAIN "base_model=.", "base_model .: no config.json", QP_USAGE },
         { TRAIN "base_model=run", "an adapter: lora_model_dir", QP_USAGE },
         { TRAIN "base_model=base tokenizer=null", "base: no tokenizer.json", QP_USAGE },
