@@ -1,5 +1,6 @@
 #include "train/step.h"
 #include "autograd/cpu/dispatch.h"
+#include "base/asan.h"
 #include "tests/data/corpora.h"
 #include "tests/model/tiny.h"
 #include "tests/suites.h"
