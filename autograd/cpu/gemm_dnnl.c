@@ -5,6 +5,7 @@
 #include "autograd/cpu/product.h"
 #include "base/buf.h"
 #include <dnnl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -175,9 +176,37 @@ static void grow(cache *c)
     free(old.table);
 }
 
+/* A thread that ends takes what it kept along. */
+static void cache_release(void *arg)
+{
+    cache *c = arg;
+    for (size_t i = 0; i < c->size; i++) {
+        entry *e = &c->table[i];
+        if (!e->primitive) continue;
+        dnnl_memory_t memory[] = { e->a, e->b, e->c, e->scratch };
+        for (int k = 0; k < 4; k++) MUST(dnnl_memory_destroy(memory[k]));
+        MUST(dnnl_primitive_destroy(e->primitive));
+        free(e->scratch_bytes);
+    }
+    free(c->table);
+    MUST(dnnl_stream_destroy(c->stream));
+    MUST(dnnl_engine_destroy(c->engine));
+    *c = (cache){ 0 };
+}
+
+static pthread_key_t thread_end;
+static void make_key(void)
+{
+    int failed = pthread_key_create(&thread_end, cache_release);
+    QP_ASSERT(!failed, "no room for a thread's own products: error %d", failed);
+}
+
 static entry *find(cache *c, const shape *s)
 {
     if (!c->engine) {
+        static pthread_once_t once = PTHREAD_ONCE_INIT;
+        pthread_once(&once, make_key);
+        pthread_setspecific(thread_end, c);
         MUST(dnnl_engine_create(&c->engine, dnnl_cpu, 0));
         MUST(dnnl_stream_create(&c->stream, c->engine, dnnl_stream_default_flags));
     }
