@@ -7,7 +7,7 @@ ppl() { ./quipu perplexity "$@" --tokenizer bytes --dtype bf16 -c 256 --method h
 rm -rf out/demo
 mkdir -p out/demo
 # The validation knots as text: what neither run has learned from.
-sed 's/.*"prompt": "\(.*\)", "completion": "\(.*\)".*/\1\2/' configs/demo/knots/valid.jsonl > out/demo/knots.txt
+sed 's/.*"prompt": "\(.*\)", "completion": "\(.*\)\\n".*/\1\2/' configs/demo/knots/valid.jsonl > out/demo/knots.txt
 
 say "1. a small Llama from scratch on Shakespeare, byte by byte"
 ./quipu train configs/demo/shakespeare.yaml
@@ -16,7 +16,7 @@ say "2. what it writes"
 ./quipu generate -m out/demo/shakespeare/final --tokenizer bytes -p "ROMEO:
 " --max-tokens 300 --temperature 0.8 --seed 7
 
-say "3. how well it knows knots (352 is ooo-ooooo-oo): not at all"
+say "3. how well it knows knots (three five two is ooo-ooooo-oo): not at all"
 ppl -m out/demo/shakespeare/final -f out/demo/knots.txt
 
 say "4. LoRA on 600 examples, the base frozen"
@@ -25,6 +25,7 @@ say "4. LoRA on 600 examples, the base frozen"
 say "5. the same measure with the adapter"
 ppl -m out/demo/shakespeare/final --adapter out/demo/knots/final -f out/demo/knots.txt
 
-say "6. what it knots for 227 (right: oo-oo-ooooooo)"
-./quipu generate -m out/demo/shakespeare/final --adapter out/demo/knots/final --tokenizer bytes -p "Knot 227: " \
-    --max-tokens 40 --temperature 0
+say "6. what it knots for a number it has not seen, 604 (right: oooooo-.-oooo)"
+./quipu generate -m out/demo/shakespeare/final --adapter out/demo/knots/final --tokenizer bytes \
+    -p "Knot six zero four: " --max-tokens 40 --temperature 0 --stop "
+"
