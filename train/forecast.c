@@ -63,7 +63,7 @@ static double eval_tokens(const qp_setup *s)
     return s->valid_loader ? n * fmin(1, most / targets) : 0;
 }
 
-/* Half the peak of a bare product: what whole steps have been seen to reach. */
+/* A third of the peak of a bare product: what whole steps have been seen to reach. */
 double qp_forecast_seconds(const qp_setup *s, int64_t from_step, double peak_flops)
 {
     double weights = (double)qp_model_matmul_parameters(s->model);
@@ -72,7 +72,7 @@ double qp_forecast_seconds(const qp_setup *s, int64_t from_step, double peak_flo
     double tokens = micros * (double)s->train.n / (double)qp_loader_batches(s->loader, 0);
     double evals = 2 + (s->o->eval_steps ? floor(steps / (double)s->o->eval_steps) : 0);
     double flops = tokens * qp_forecast_flops(s) + evals * eval_tokens(s) * 2 * weights;
-    return s->total_steps ? flops / (0.5 * peak_flops) : NAN;
+    return s->total_steps ? flops / (peak_flops / 3) : NAN;
 }
 
 /* Every checkpoint kept, the one being written, and final/; tokenizer and logs are small beside. */
