@@ -171,7 +171,7 @@ static qp_status produce(const options *o, qp_opened *m, const qp_ids *prompt, q
         if (o->json)
             print_json(&s, prompt->n, out, n, &st);
         else
-            putchar('\n');
+            putchar('\n'), fflush(stdout); /* before the talk on stderr */
         qp_info("prompt %lld tokens, %.1f tok/s | generated %lld tokens, %.1f tok/s",
                 (long long)prompt->n, (double)prompt->n / st.prompt_seconds, (long long)n,
                 n > 1 ? (double)(n - 1) / st.token_seconds : 0);

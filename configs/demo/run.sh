@@ -3,11 +3,7 @@
 set -eu
 cd "$(dirname "$0")/../.."
 say() { printf '\n== %s\n' "$*"; }
-ppl() { ./quipu perplexity "$@" --tokenizer bytes --dtype bf16 -c 256 --method hf-exact; }
 rm -rf out/demo
-mkdir -p out/demo
-# The validation knots as text: what neither run has learned from.
-sed 's/.*"prompt": "\(.*\)", "completion": "\(.*\)\\n".*/\1\2/' configs/demo/knots/valid.jsonl > out/demo/knots.txt
 
 say "1. a small Llama from scratch on Shakespeare, byte by byte"
 ./quipu train configs/demo/shakespeare.yaml
@@ -16,16 +12,13 @@ say "2. what it writes"
 ./quipu generate -m out/demo/shakespeare/final --tokenizer bytes -p "ROMEO:
 " --max-tokens 300 --temperature 0.8 --seed 7
 
-say "3. how well it knows knots (three five two is ooo-ooooo-oo): not at all"
-ppl -m out/demo/shakespeare/final -f out/demo/knots.txt
-
-say "4. LoRA on 600 examples, the base frozen"
+say "3. LoRA on 600 examples, the base frozen: it learns to knot numbers (three five two is ooo-ooooo-oo)"
 ./quipu train configs/demo/knots.yaml
 
-say "5. the same measure with the adapter"
-ppl -m out/demo/shakespeare/final --adapter out/demo/knots/final -f out/demo/knots.txt
+say "4. perplexity of the answers to 100 questions it has not seen, before and after"
+sed -n 's/.*"eval_step": \([0-9]*\),.*"ppl": \([0-9.]*\),.*/step \1: \2/p' out/demo/knots/metrics.jsonl | sed -n '1p;$p'
 
-say "6. what it knots for a number it has not seen, 604 (right: oooooo-.-oooo)"
+say "5. what it knots for a number it has not seen, 604 (right: oooooo-.-oooo)"
 ./quipu generate -m out/demo/shakespeare/final --adapter out/demo/knots/final --tokenizer bytes \
     -p "Knot six zero four: " --max-tokens 40 --temperature 0 --stop "
 "
