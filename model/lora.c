@@ -32,13 +32,3 @@ qp_proj *qp_lora_wrap(qp_proj *base, qp_tensor *a, qp_tensor *b, double scale, d
     *l = (lora){ { &lora_type, base->in, base->out }, base, a, b, scale, dropout };
     return &l->proj;
 }
-
-bool qp_lora_parts(const qp_proj *p, const qp_tensor **a, const qp_tensor **b, double *scale)
-{
-    const lora *l = (const lora *)p;
-    if (p->type != &lora_type) return false;
-    *a = l->a;
-    *b = l->b;
-    *scale = l->scale;
-    return true;
-}

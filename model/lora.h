@@ -5,6 +5,4 @@
 /* y = base(x) + scale * (dropout(x) a^T) b^T.        Hu et al. 2021, arXiv:2106.09685
    a (R, in), b (out, R) are borrowed; base is owned. */
 qp_proj *qp_lora_wrap(qp_proj *base, qp_tensor *a, qp_tensor *b, double scale, double dropout);
-/* What p adds to its base; false: p is no LoRA. */
-bool qp_lora_parts(const qp_proj *p, const qp_tensor **a, const qp_tensor **b, double *scale);
 #endif

@@ -78,35 +78,26 @@ static double micro_step(qp_stepper *s, int64_t step, int64_t micro, int64_t mic
     return nll;
 }
 
-static qp_status fill(qp_stepper *s, qp_position *p, int64_t micros, qp_step_result *r, qp_err *err)
-{
-    qp_position start = *p;
-    for (int64_t i = 0; i < micros; i++) {
-        qp_loader_next(s->loader, p, &s->batch[i]);
-        r->tokens += s->batch[i].n;
-        r->trained += s->batch[i].targets_n;
-    }
-    if (!r->trained)
-        return qp_fail(err, QP_BADFILE, "epoch %lld, micro-batches %lld to %lld: no token to learn",
-                       (long long)start.epoch, (long long)start.position,
-                       (long long)(start.position + micros - 1));
-    return QP_OK;
-}
-
-qp_status qp_step(qp_stepper *s, qp_position *p, int64_t micros, int64_t step, int64_t update,
-                  qp_step_result *r, qp_err *err)
+static void check_room(const qp_stepper *s, int64_t micros)
 {
     QP_ASSERT(micros > 0 && micros <= s->accumulate, "step of %lld micro-batches, room for %lld",
               (long long)micros, (long long)s->accumulate);
+}
+
+void qp_step_batches(qp_stepper *s, int64_t micros, int64_t step, int64_t update, qp_step_result *r)
+{
+    check_room(s, micros);
     *r = (qp_step_result){ .bad_micro = -1, .finite = true };
-    qp_position next = *p;
-    qp_status rc = fill(s, &next, micros, r, err);
-    if (rc) return rc;
+    for (int64_t i = 0; i < micros; i++) {
+        r->tokens += s->batch[i].n;
+        r->trained += s->batch[i].targets_n;
+    }
+    if (!r->trained) return;
     for (int64_t i = 0; i < micros; i++) {
         if (s->progress) s->progress(s->arg, i, micros);
         if (s->stop && s->stop(s->arg)) {
             r->stopped = true;
-            return QP_OK;
+            return;
         }
         double nll = micro_step(s, step, i, micros, r->trained);
         if (qp_fault_here("nan_loss")) nll = NAN;
@@ -121,6 +112,19 @@ qp_status qp_step(qp_stepper *s, qp_position *p, int64_t micros, int64_t step, i
     if (r->finite)
         qp_optim_step(s->optim, s->ctx, r->lr, qp_clip_scale(r->grad_norm, s->max_grad_norm),
                       update);
-    *p = next;
+}
+
+qp_status qp_step(qp_stepper *s, qp_position *p, int64_t micros, int64_t step, int64_t update,
+                  qp_step_result *r, qp_err *err)
+{
+    qp_position next = *p;
+    check_room(s, micros);
+    for (int64_t i = 0; i < micros; i++) qp_loader_next(s->loader, &next, &s->batch[i]);
+    qp_step_batches(s, micros, step, update, r);
+    if (!r->trained)
+        return qp_fail(err, QP_BADFILE, "epoch %lld, micro-batches %lld to %lld: no token to learn",
+                       (long long)p->epoch, (long long)p->position,
+                       (long long)(p->position + micros - 1));
+    if (!r->stopped) *p = next;
     return QP_OK;
 }

@@ -43,8 +43,12 @@ typedef struct {
 int qp_tree_levels(int64_t accumulate);
 void qp_stepper_init(qp_stepper *s);
 void qp_stepper_release(qp_stepper *s);
-/* Takes `micros` micro-batches from *p on; step (from 1) picks rate and dropout, update (from 1) is
- * the optimiser's clock. */
+/* The step on s->batch[0 .. micros-1], filled by the caller; the loader is not asked. Without a
+   target in them nothing happens and r->trained is 0. step (from 1) picks rate and dropout, update
+   (from 1) is the optimiser's clock. */
+void qp_step_batches(qp_stepper *s, int64_t micros, int64_t step, int64_t update,
+                     qp_step_result *r);
+/* Takes `micros` micro-batches from *p on and steps. */
 qp_status qp_step(qp_stepper *s, qp_position *p, int64_t micros, int64_t step, int64_t update,
                   qp_step_result *r, qp_err *err) QP_MUST_CHECK;
 #endif

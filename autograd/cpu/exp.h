@@ -21,25 +21,33 @@ static inline float qp_f32_from_bits(uint32_t u)
     return v;
 }
 
-static inline float qp_expf(float x)
+/* e^r, and n in *n, for x in a range where n fits. */
+static inline float qp_exp_split(float x, uint32_t *n)
 {
-    /* e^89 overflows and e^-105 is 0: n stays in range. A NaN passes both. */
-    x = 89.0f < x ? 89.0f : x;
-    x = -105.0f > x ? -105.0f : x;
     /* Adding 1.5 * 2^23 rounds and leaves the integer in the low bits: no conversion that a NaN
        would make undefined. */
     const float shift = 0x1.8p23f;
-    float z = x * 0x1.715476p0f + shift, n = z - shift;
+    float z = x * 0x1.715476p0f + shift, whole = z - shift;
     /* ln 2 in two parts: the first has 10 bits, so that n times it is exact. */
-    float r = (x - n * 0x1.63p-1f) + n * 0x1.bd0106p-13f;
+    float r = (x - whole * 0x1.63p-1f) + whole * 0x1.bd0106p-13f;
     float p = 0x1.6a23d0p-10f;
     p = p * r + 0x1.123a20p-7f;
     p = p * r + 0x1.5558f2p-5f;
     p = p * r + 0x1.555492p-3f;
     p = p * r + 0x1.fffffcp-2f;
-    float y = 1.0f + (r + r * r * p);
+    *n = qp_f32_bits(z) - qp_f32_bits(shift);
+    return 1.0f + (r + r * r * p);
+}
+
+static inline float qp_expf(float x)
+{
+    /* e^89 overflows and e^-105 is 0: n stays in range. A NaN passes both. */
+    x = 89.0f < x ? 89.0f : x;
+    x = -105.0f > x ? -105.0f : x;
+    uint32_t n;
+    float y = qp_exp_split(x, &n);
     /* 2^n in two halves, since n reaches from -151 to 128. */
-    uint32_t k = qp_f32_bits(z) - qp_f32_bits(shift) + 512, half = k >> 1;
+    uint32_t k = n + 512, half = k >> 1;
     float a = qp_f32_from_bits((half - 256 + 127) << 23);
     float b = qp_f32_from_bits((k - half - 256 + 127) << 23);
     return y * a * b;
@@ -49,18 +57,10 @@ static inline float qp_expf(float x)
    -inf included, the result is 0. */
 static inline float qp_expf_neg(float x)
 {
-    x = -104.0f > x ? -104.0f : x;
-    const float shift = 0x1.8p23f;
-    float z = x * 0x1.715476p0f + shift, n = z - shift;
-    float r = (x - n * 0x1.63p-1f) + n * 0x1.bd0106p-13f;
-    float p = 0x1.6a23d0p-10f;
-    p = p * r + 0x1.123a20p-7f;
-    p = p * r + 0x1.5558f2p-5f;
-    p = p * r + 0x1.555492p-3f;
-    p = p * r + 0x1.fffffcp-2f;
-    float y = 1.0f + (r + r * r * p);
+    uint32_t n;
+    float y = qp_exp_split(-104.0f > x ? -104.0f : x, &n);
     /* A biased exponent of 0 makes the factor 0. */
-    int32_t k = (int32_t)(qp_f32_bits(z) - qp_f32_bits(shift) + 127);
+    int32_t k = (int32_t)(n + 127);
     return y * qp_f32_from_bits((uint32_t)(k > 0 ? k : 0) << 23);
 }
 #endif

@@ -147,7 +147,7 @@ static void compare_losses(parity *p, qp_ctx *c, qp_model *m, model_case *k)
 }
 
 void parity_gradients(parity *p, qp_params *params, const qp_safetensors *st, const char *prefix,
-                      const char *what)
+                      const char *metric, const char *what)
 {
     int64_t stored = 0;
     for (int64_t i = 0; i < st->count; i++)
@@ -164,7 +164,7 @@ void parity_gradients(parity *p, qp_params *params, const qp_safetensors *st, co
         double *want = parity_f64(p, st, name, &n);
         double *got = parity_widen((const float *)params->grad + params->item[i].lo, QP_F32, n);
         snprintf(label, sizeof label, "%s %s", what, params->item[i].name);
-        if (want) parity_compare(p, "grad", label, got, want, n);
+        if (want) parity_compare(p, metric, label, got, want, n);
         if (want && !strcmp(p->path, "model_cases"))
             parity_compare(p, "grad_max", label, got, want, n);
         free(want);
@@ -185,7 +185,7 @@ static void one_case(parity *p, const char *file, void *arg)
     if (case_open(p, &k, file)) {
         compare_logits(p, e->c, e->m, &k, "logits", "logits", file);
         compare_losses(p, e->c, e->m, &k);
-        parity_gradients(p, qp_model_params(e->m), &k.st, "grad.", file);
+        parity_gradients(p, qp_model_params(e->m), &k.st, "grad.", "grad", file);
     }
     case_close(&k);
 }

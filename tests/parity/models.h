@@ -11,8 +11,9 @@ qp_model *parity_open_model(parity *p, const char *relative, qp_storage compute,
    NULL docs: a row is a document. */
 void parity_add_rows(qp_batch *b, const int32_t *ids, const int32_t *labels, const int32_t *docs,
                      int64_t rows, int64_t len);
-/* The store's gradients against tensors named prefix + parameter. */
+/* The store's gradients against tensors named prefix + parameter; none of that prefix: nothing is
+ * compared. */
 void parity_gradients(parity *p, qp_params *params, const qp_safetensors *st, const char *prefix,
-                      const char *what);
+                      const char *metric, const char *what);
 int32_t *parity_json_ids(const qp_value *array, int64_t *n); /* caller frees */
 #endif

@@ -2,6 +2,7 @@
 #include "tests/parity/training.h"
 #include "optim/optim.h"
 #include "tests/parity/models.h"
+#include "train/step.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,6 +31,20 @@ static void compare_step(parity *p, int64_t k, const qp_value *want, double lr, 
     parity_number(p, "grad_norm_per_step", what, norm, parity_get(p, want, "grad_norm"));
 }
 
+/* The training loop's own step, fed with stored batches instead of a loader. */
+static void open_stepper(qp_stepper *s, qp_ctx *c, qp_model *m, qp_optim *o, int64_t micros,
+                         bool tree)
+{
+    *s = (qp_stepper){ .ctx = c,
+                       .model = m,
+                       .optim = o,
+                       .objective = &qp_objective_sft,
+                       .schedule = { .kind = QP_SCHEDULE_CONSTANT },
+                       .accumulate = micros,
+                       .tree = tree };
+    qp_stepper_init(s);
+}
+
 void parity_trajectory(parity *p, qp_ctx *c, qp_model *m, const qp_value *json, const char *batches,
                        const char *grad_prefix)
 {
@@ -46,48 +61,25 @@ void parity_trajectory(parity *p, qp_ctx *c, qp_model *m, const qp_value *json, 
     const qp_file_tensor *shape = qp_safetensors_find(&st, "input_ids");
     int32_t *ids = parity_i32(p, &st, "input_ids", NULL),
             *labels = parity_i32(p, &st, "labels", NULL);
-    qp_batch b = { 0 };
     if (ids && labels && parity_ok(p, qp_optim_init(&o, "adamw", &settings, params, &err), &err)) {
         int64_t rows = shape->shape[1], len = shape->shape[2], k = 0;
-        qp_schedule schedule = schedule_of(p, json, steps->count);
+        qp_stepper s;
+        qp_step_result r;
+        open_stepper(&s, c, m, &o, 1, false);
+        s.schedule = schedule_of(p, json, steps->count);
+        s.peak_lr = parity_get(p, json, "lr");
+        s.max_grad_norm = parity_get(p, json, "clip_grad_norm");
         for (const qp_value *want = steps->child; want; want = want->next, k++) {
-            double lr = parity_get(p, json, "lr") * qp_schedule_factor(&schedule, k + 1);
-            qp_batch_clear(&b);
-            parity_add_rows(&b, ids + k * rows * len, labels + k * rows * len, NULL, rows, len);
-            qp_scope s;
-            qp_scope_open(&c->arena, &s);
-            qp_params_begin_step(params);
-            qp_tensor *loss = qp_model_loss(c, m, &b, NULL);
-            double mean = (double)*(float *)loss->data / (double)b.targets_n;
-            qp_backward(c, loss, 1 / (double)b.targets_n);
-            qp_params_end_grads(params);
-            double norm = qp_grad_norm(c, params);
-            if (k == 0 && grad_prefix[0]) { /* PEFT's clip follows; these are from before it */
-                const char *path = p->path;
-                char what[] = "step 1";
-                for (int64_t i = 0; i < params->count; i++) {
-                    char name[400], label[460];
-                    snprintf(name, sizeof name, "%s%s.weight", grad_prefix, params->item[i].name);
-                    if (!qp_safetensors_find(&st, name))
-                        snprintf(name, sizeof name, "%s%s", grad_prefix, params->item[i].name);
-                    snprintf(label, sizeof label, "%s %s", what, params->item[i].name);
-                    int64_t n;
-                    double *wanted = parity_f64(p, &st, name, &n),
-                           *got = parity_widen((const float *)params->grad + params->item[i].lo,
-                                               QP_F32, n);
-                    if (wanted) parity_compare(p, "grad_step1", label, got, wanted, n);
-                    free(wanted);
-                    free(got);
-                }
-                p->path = path;
-            }
-            qp_optim_step(&o, c, lr, qp_clip_scale(norm, parity_get(p, json, "clip_grad_norm")),
-                          k + 1);
-            qp_scope_close(&c->arena, &s);
-            compare_step(p, k + 1, want, lr, mean, norm);
+            qp_batch_clear(&s.batch[0]);
+            parity_add_rows(&s.batch[0], ids + k * rows * len, labels + k * rows * len, NULL, rows,
+                            len);
+            qp_step_batches(&s, 1, k + 1, k + 1, &r);
+            if (k == 0 && grad_prefix[0]) /* stored as before clipping, and left so by the step */
+                parity_gradients(p, params, &st, grad_prefix, "grad_step1", "step 1");
+            compare_step(p, k + 1, want, r.lr, r.nll / (double)r.trained, r.grad_norm);
         }
+        qp_stepper_release(&s);
     }
-    qp_batch_release(&b);
     free(ids);
     free(labels);
     qp_optim_release(&o);
@@ -226,54 +218,65 @@ void parity_training_lora(parity *p, const char *path)
     qp_json_free(json);
 }
 
-/* Micro-batches with unequal target counts: the gradient of sum(nll) / all targets. */
+/* Each micro-batch's loss, then one step over all of them at rate 0: it leaves the gradients and
+ * changes nothing. */
+static void accumulate(parity *p, qp_stepper *s, const qp_value *json, const qp_safetensors *st,
+                       int64_t micros)
+{
+    qp_step_result r;
+    s->ctx->recording = false;
+    for (int64_t i = 0; i < micros; i++) {
+        qp_scope scope;
+        char what[40];
+        snprintf(what, sizeof what, "micro-batch %lld", (long long)i);
+        qp_scope_open(&s->ctx->arena, &scope);
+        double nll = (double)*(float *)qp_model_loss(s->ctx, s->model, &s->batch[i], NULL)->data;
+        qp_scope_close(&s->ctx->arena, &scope);
+        parity_number(p, "nll_sums", what, nll,
+                      qp_json_at(qp_json_get(json, "nll_sums"), i)->number);
+    }
+    s->ctx->recording = true;
+    qp_step_batches(s, micros, 1, 1, &r);
+    const char *what = s->tree ? "the step, as a tree" : "the step, in a row";
+    parity_number(p, "loss", what, r.nll / (double)r.trained, parity_get(p, json, "loss"));
+    parity_number(p, "grad_norm", what, r.grad_norm, parity_get(p, json, "grad_norm"));
+    parity_gradients(p, s->optim->params, st, "grad.", "grad", what);
+}
+
+/* Micro-batches with unequal target counts, one of them with none: the gradient of sum(nll) / all
+ * targets. */
 void parity_accumulation(parity *p, const char *path)
 {
     char relative[300];
     qp_safetensors st = { 0 };
+    qp_optim o = { 0 };
+    qp_err err = { 0 };
     snprintf(relative, sizeof relative, "%s/case.json", path);
     qp_value *json = parity_json(p, relative);
     snprintf(relative, sizeof relative, "%s/case.safetensors", path);
     qp_model *m = json ? open_for_training(p, json, NULL) : NULL;
+    qp_optim_settings settings = { .beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8 };
     qp_ctx c;
     parity_context(&c);
-    if (m && parity_open(p, &st, relative)) {
+    if (m && parity_open(p, &st, relative) &&
+        parity_ok(p, qp_optim_init(&o, "adamw", &settings, qp_model_params(m), &err), &err)) {
         const qp_file_tensor *shape = qp_safetensors_find(&st, "input_ids");
-        int64_t micros = shape->shape[0], rows = shape->shape[1], len = shape->shape[2],
-                targets = 0;
+        int64_t micros = shape->shape[0], rows = shape->shape[1], len = shape->shape[2];
         int32_t *ids = parity_i32(p, &st, "input_ids", NULL),
                 *labels = parity_i32(p, &st, "labels", NULL);
-        qp_params *params = qp_model_params(m);
-        qp_batch *b = qp_xcalloc((size_t)micros, sizeof *b);
-        double sum = 0;
-        for (int64_t i = 0; i < micros; i++) {
-            parity_add_rows(&b[i], ids + i * rows * len, labels + i * rows * len, NULL, rows, len);
-            targets += b[i].targets_n;
+        for (int tree = 0; tree < 2; tree++) {
+            qp_stepper s;
+            open_stepper(&s, &c, m, &o, micros, tree);
+            for (int64_t i = 0; i < micros; i++)
+                parity_add_rows(&s.batch[i], ids + i * rows * len, labels + i * rows * len, NULL,
+                                rows, len);
+            accumulate(p, &s, json, &st, micros);
+            qp_stepper_release(&s);
         }
-        qp_params_begin_step(params);
-        for (int64_t i = 0; i < micros; i++) {
-            qp_scope s;
-            char what[40];
-            snprintf(what, sizeof what, "micro-batch %lld", (long long)i);
-            qp_scope_open(&c.arena, &s);
-            qp_tensor *loss = qp_model_loss(&c, m, &b[i], NULL);
-            double nll = (double)*(float *)loss->data;
-            qp_backward(&c, loss, 1 / (double)targets);
-            qp_scope_close(&c.arena, &s);
-            parity_number(p, "nll_sums", what, nll,
-                          qp_json_at(qp_json_get(json, "nll_sums"), i)->number);
-            sum += nll;
-            qp_batch_release(&b[i]);
-        }
-        qp_params_end_grads(params);
-        parity_number(p, "loss", "the step", sum / (double)targets, parity_get(p, json, "loss"));
-        parity_number(p, "grad_norm", "the step", qp_grad_norm(&c, params),
-                      parity_get(p, json, "grad_norm"));
-        parity_gradients(p, params, &st, "grad.", "the step");
-        free(b);
         free(ids);
         free(labels);
     }
+    qp_optim_release(&o);
     qp_ctx_release(&c);
     qp_safetensors_release(&st);
     qp_model_free(m);
