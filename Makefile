@@ -64,19 +64,23 @@ $(B)/parity: $(PARITY_SRC:%.c=$(B)/%.o) $(LIB)
 $(B)/bench/run: $(BENCH:%.c=$(B)/%.o) $(LIB)
 	$(SAY)$(CC) $(CFLAGS) $^ -o $@ $(LIBS)
 
-$(B)/%.o: %.c
+# Other compilers or flags make other objects: what was built without -Werror proves nothing under it.
+$(B)/flags: FORCE
+	@mkdir -p $(@D); echo '$(CC) $(CFLAGS)' | cmp -s - $@ || echo '$(CC) $(CFLAGS)' > $@
+FORCE:
+$(B)/%.o: %.c $(B)/flags
 	@mkdir -p $(@D)
 	$(SAY)$(CC) $(CFLAGS) -MMD -MP -c $< -o $@
 define kernel_rule
-$(B)/$(1)/%.o: %.c
+$(B)/$(1)/%.o: %.c $(B)/flags
 	@mkdir -p $$(@D)
 	$$(SAY)$$(CC) $$(CFLAGS) $$(FLAGS_$(lastword $(subst -, ,$(1)))) -DQP_ISA=$(lastword $(subst -, ,$(1))) \
 	    $$(if $$(filter $(FUSED),$$(basename $$(notdir $$<))),,-ffp-contract=off) \
 	    -DQP_T_$(shell echo $(firstword $(subst -, ,$(1))) | tr a-z A-Z) -MMD -MP -c $$< -o $$@
 endef
 $(foreach b,$(BUILDS),$(eval $(call kernel_rule,$(b))))
-$(B)/autograd/cpu/gemm_bf16.o: CFLAGS += $(FLAGS_v4bf16)
-$(B)/autograd/cpu/dispatch.o: CFLAGS += $(ISAS:%=-DQP_HAVE_%) $(if $(filter x86_64,$(ARCH)),$(CPU_X86:%=-DQP_HAVE_%))
+$(B)/autograd/cpu/gemm_bf16.o: private CFLAGS += $(FLAGS_v4bf16)
+$(B)/autograd/cpu/dispatch.o: private CFLAGS += $(ISAS:%=-DQP_HAVE_%) $(if $(filter x86_64,$(ARCH)),$(CPU_X86:%=-DQP_HAVE_%))
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 
 export OMP_WAIT_POLICY = passive
@@ -102,6 +106,7 @@ werror: ## every warning is an error, gcc and clang
 	@$(MAKE) --no-print-directory WERROR=1 CC=clang OPT=-O1 EXTRA=-Wno-pass-failed B=build-clang ISAS=base \
 	    build-clang/libquipu.a $(CLI:%.c=build-clang/%.o) $(BENCH:%.c=build-clang/%.o)
 	@echo "werror: clean with gcc and clang"
+check: export WERROR = 1
 check: ## what CI runs
 	@$(MAKE) --no-print-directory format-check
 	@$(MAKE) --no-print-directory layers
@@ -119,4 +124,4 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile
 clean: ## remove everything built
 	rm -rf build build-* quipu
-.PHONY: all test asan parity layers format format-check werror check soak bench demo help clean
+.PHONY: FORCE all test asan parity layers format format-check werror check soak bench demo help clean

@@ -3,7 +3,6 @@
 #define QP_CLI_CMD_H
 #include "base/err.h"
 
-#define QP_VERSION "0.1.0"
 #define COMMAND(name, aliases, summary) int qp_cmd_##name(int argc, char **argv);
 #include "cli/commands.def"
 #undef COMMAND

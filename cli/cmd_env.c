@@ -1,12 +1,11 @@
 /* What this program is on this machine: the first thing to put into a bug report. */
 #include "autograd/cpu/dispatch.h"
-#include "base/h5.h"
 #include "base/json.h"
 #include "base/thread.h"
 #include "cli/args.h"
 #include "cli/cmd.h"
-#include "data/pretok.h"
-#include "train/tree.h"
+#include "train/usage.h"
+#include "train/versions.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,28 +19,12 @@ static const char *const kernel_names[] = {
 };
 enum { KERNELS = sizeof kernel_names / sizeof *kernel_names };
 
-/* The first "key : value" of a file in /proc, or "unknown". The caller frees. */
-static char *proc_value(const char *path, const char *key)
-{
-    char line[4096], *value = NULL;
-    FILE *f = fopen(path, "r");
-    while (f && !value && fgets(line, sizeof line, f)) {
-        size_t n = strlen(key);
-        if (strncmp(line, key, n)) continue;
-        char *at = line + n + strspn(line + n, " \t:");
-        at[strcspn(at, "\n")] = '\0';
-        value = qp_xstrdup(at);
-    }
-    if (f) fclose(f);
-    return value ? value : qp_xstrdup("unknown");
-}
-
 /* The flags that decide which kernels run, as the kernel names them. */
 static char *cpu_features(void)
 {
     static const char *const asked[] = { "avx2",        "fma",         "avx512f",  "avx512bw",
                                          "avx512_bf16", "avx512_vnni", "amx_bf16", "amx_int8" };
-    char *flags = proc_value("/proc/cpuinfo", "flags"), *mark;
+    char *flags = qp_proc_value("/proc/cpuinfo", "flags"), *mark;
     qp_buf out = { 0 };
     qp_buf_str(&out, "");
     for (char *word = strtok_r(flags, " ", &mark); word; word = strtok_r(NULL, " ", &mark))
@@ -56,38 +39,41 @@ typedef struct {
     char *value;
 } fact;
 
-#ifdef __clang__
-#    define COMPILER __VERSION__ /* begins with its name */
-#else
-#    define COMPILER "gcc " __VERSION__
-#endif
-
 enum { FACTS = 13 };
-static void gather(fact *f, const qp_backend *be)
+typedef struct {
+    fact fact[FACTS];
+    int n;
+} facts;
+
+static void add(facts *f, const char *key, char *value)
+{
+    QP_ASSERT(f->n < FACTS, "more than %d facts", FACTS);
+    f->fact[f->n++] = (fact){ key, value };
+}
+
+static void add_version(void *arg, const char *name, const char *version)
+{
+    add(arg, name, qp_xstrdup(version));
+}
+
+static void gather(facts *f, const qp_backend *be)
 {
     struct utsname u;
     memset(&u, 0, sizeof u);
     uname(&u);
-    int n = 0;
-    f[n++] = (fact){ "quipu", qp_xstrdup(QP_VERSION) };
-    f[n++] = (fact){ "compiler", qp_xstrdup(COMPILER) };
-    f[n++] = (fact){ "openblas", qp_blas_version() };
-    f[n++] = (fact){ "onednn", qp_dnnl_version() };
-    f[n++] = (fact){ "hdf5", qp_h5_version() };
-    f[n++] = (fact){ "libyaml", qp_yaml_version() };
-    f[n++] = (fact){ "pcre2", qp_pcre2_version() };
-    f[n++] = (fact){ "cpu", proc_value("/proc/cpuinfo", "model name") };
-    f[n++] = (fact){ "features", cpu_features() };
-    f[n++] = (fact){ "threads", qp_xformat("%d", qp_cpu_count()) };
-    f[n++] = (fact){ "memory", proc_value("/proc/meminfo", "MemTotal") };
-    f[n++] = (fact){ "system", qp_xformat("%s %s %s", u.sysname, u.release, u.machine) };
-    f[n++] = (fact){ "kernels", qp_xstrdup(be->name) };
-    QP_ASSERT(n == FACTS, "%d facts", n);
+    *f = (facts){ .n = 0 };
+    qp_versions(add_version, f);
+    add(f, "cpu", qp_proc_value("/proc/cpuinfo", "model name"));
+    add(f, "features", cpu_features());
+    add(f, "threads", qp_xformat("%d", qp_cpu_count()));
+    add(f, "memory", qp_proc_value("/proc/meminfo", "MemTotal"));
+    add(f, "system", qp_xformat("%s %s %s", u.sysname, u.release, u.machine));
+    add(f, "kernels", qp_xstrdup(be->name));
 }
 
-static void print_text(const fact *f, const qp_backend *be)
+static void print_text(const facts *f, const qp_backend *be)
 {
-    for (int i = 0; i < FACTS; i++) printf("%-10s %s\n", f[i].key, f[i].value);
+    for (int i = 0; i < f->n; i++) printf("%-10s %s\n", f->fact[i].key, f->fact[i].value);
     printf("\n%-16s %-26s %-26s %s\n", "kernel", "bf16", "f32", "f64");
     for (int i = 0; i < KERNELS; i++)
         printf("%-16s %-26s %-26s %s\n", kernel_names[i],
@@ -96,14 +82,14 @@ static void print_text(const fact *f, const qp_backend *be)
                qp_kernel_origin(be, kernel_names[i], QP_F64));
 }
 
-static void print_json(const fact *f, const qp_backend *be)
+static void print_json(const facts *f, const qp_backend *be)
 {
     qp_buf out = { 0 };
     qp_json_writer w = { .out = &out, .indent = 2 };
     qp_json_open_object(&w);
-    for (int i = 0; i < FACTS; i++) {
-        qp_json_key(&w, f[i].key);
-        qp_json_cstring(&w, f[i].value);
+    for (int i = 0; i < f->n; i++) {
+        qp_json_key(&w, f->fact[i].key);
+        qp_json_cstring(&w, f->fact[i].value);
     }
     qp_json_key(&w, "origin");
     qp_json_open_object(&w);
@@ -135,13 +121,13 @@ int qp_cmd_env(int argc, char **argv)
     qp_err err = { 0 };
     qp_status rc = qp_args_parse(&u, argc, argv, &done, &err);
     if (rc || done) return qp_exit_code(u.command, rc, &err);
-    fact facts[FACTS];
+    facts f;
     const qp_backend *be = qp_cpu_backend();
-    gather(facts, be);
+    gather(&f, be);
     if (json)
-        print_json(facts, be);
+        print_json(&f, be);
     else
-        print_text(facts, be);
-    for (int i = 0; i < FACTS; i++) free(facts[i].value);
+        print_text(&f, be);
+    for (int i = 0; i < f.n; i++) free(f.fact[i].value);
     return QP_OK;
 }

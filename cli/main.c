@@ -2,6 +2,7 @@
 #include "autograd/cpu/dispatch.h"
 #include "base/word.h"
 #include "cli/cmd.h"
+#include "train/versions.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>

@@ -4,6 +4,7 @@
 #include "base/thread.h"
 #include "base/zio.h"
 #include "train/session.h"
+#include "train/versions.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,26 +112,16 @@ static void integer(qp_json_writer *w, const char *key, int64_t value)
     qp_json_int(w, value);
 }
 
-static void cpu_name(char name[128])
-{
-    char line[256];
-    FILE *f = fopen("/proc/cpuinfo", "re");
-    strcpy(name, "unknown");
-    while (f && fgets(line, sizeof line, f))
-        if (sscanf(line, "model name : %127[^\n]", name) == 1) break;
-    if (f) fclose(f);
-}
+static void version(void *w, const char *name, const char *value) { text(w, name, value); }
 
 static qp_status write_run_json(qp_session *r, qp_err *err)
 {
-    char binary[65] = "", cpu[128];
+    char binary[65] = "", *cpu = qp_proc_value("/proc/cpuinfo", "model name");
     struct utsname system;
     qp_buf out = { 0 };
     qp_json_writer w = { .out = &out, .indent = 2 };
     qp_status rc = qp_sha256_file("/proc/self/exe", binary, err);
-    if (rc) return rc;
     uname(&system);
-    cpu_name(cpu);
     qp_json_open_object(&w);
     text(&w, "base_model", r->o->base_model);
     text(&w, "base_sha256", r->s.base_hash);
@@ -143,7 +134,10 @@ static qp_status write_run_json(qp_session *r, qp_err *err)
     integer(&w, "threads", threads(r));
     integer(&w, "seed", r->o->seed);
     text(&w, "binary_sha256", binary);
-    text(&w, "compiler", __VERSION__);
+    qp_json_key(&w, "versions");
+    qp_json_open_object(&w);
+    qp_versions(version, &w);
+    qp_json_close_object(&w);
     text(&w, "kernels", r->ctx.be->name);
     text(&w, "product", qp_kernel_origin(r->ctx.be, "matmul_nt", r->s.compute));
     text(&w, "cpu", cpu);
@@ -151,8 +145,9 @@ static qp_status write_run_json(qp_session *r, qp_err *err)
     qp_json_close_object(&w);
     qp_buf_char(&out, '\n');
     char *path = qp_path_join(r->dir, "run.json");
-    rc = qp_file_write(path, out.data, out.len, err);
+    if (!rc) rc = qp_file_write(path, out.data, out.len, err);
     free(path);
+    free(cpu);
     qp_buf_release(&out);
     return rc;
 }

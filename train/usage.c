@@ -1,17 +1,30 @@
 #include "train/usage.h"
+#include "base/buf.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
-/* A number of kB after `name` in one of the kernel's tables; -1: not there. */
-static int64_t proc_kb(const char *file, const char *name)
+char *qp_proc_value(const char *path, const char *key)
 {
-    char line[256];
-    long long kb = -1;
-    FILE *f = fopen(file, "re");
-    size_t n = strlen(name);
-    while (f && kb < 0 && fgets(line, sizeof line, f))
-        if (!strncmp(line, name, n) && sscanf(line + n, ": %lld", &kb) != 1) kb = -1;
+    char line[4096], *value = NULL;
+    FILE *f = fopen(path, "re");
+    size_t n = strlen(key);
+    while (f && !value && fgets(line, sizeof line, f)) {
+        if (strncmp(line, key, n)) continue;
+        char *at = line + n + strspn(line + n, " \t:");
+        at[strcspn(at, "\n")] = '\0';
+        value = qp_xstrdup(at);
+    }
     if (f) fclose(f);
+    return value ? value : qp_xstrdup("unknown");
+}
+
+/* A number of kB in one of the kernel's tables; 0: not there. */
+static int64_t proc_kb(const char *path, const char *key)
+{
+    char *value = qp_proc_value(path, key);
+    int64_t kb = strtoll(value, NULL, 10);
+    free(value);
     return kb;
 }
 

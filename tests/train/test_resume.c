@@ -506,6 +506,23 @@ START_TEST(a_step_that_is_no_number_can_be_skipped)
 }
 END_TEST
 
+START_TEST(a_run_records_what_made_it)
+{
+    static const char *const words[] = { "\"base_sha256\"", "\"data_sha256\"", "\"binary_sha256\"",
+                                         "\"quipu\"",       "\"compiler\"",    "\"openblas\"",
+                                         "\"onednn\"",      "\"kernels\"",     "\"seed\": 42" };
+    train("whole", "");
+    qp_buf text = { 0 };
+    char *path = qp_xformat("%s/whole/run.json", dir);
+    ck_assert(!qp_file_read(path, &text, &err));
+    qp_buf_char(&text, '\0');
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        ck_assert_msg(strstr(text.data, words[i]) != NULL, "no %s in %s", words[i], text.data);
+    qp_buf_release(&text);
+    free(path);
+}
+END_TEST
+
 START_TEST(the_resolved_configuration_repeats_the_run)
 {
     train("one", "");
@@ -555,6 +572,7 @@ Suite *suite_resume(void)
     tcase_add_test(t, a_fresh_start_in_a_used_folder_is_refused);
     tcase_add_test(t, what_is_no_number_stops_the_run_before_the_update);
     tcase_add_test(t, a_step_that_is_no_number_can_be_skipped);
+    tcase_add_test(t, a_run_records_what_made_it);
     tcase_add_test(t, the_resolved_configuration_repeats_the_run);
     tcase_add_test(t, patience_ends_a_run_that_gets_no_better);
     suite_add_tcase(s, t);

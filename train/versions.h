@@ -1,0 +1,9 @@
+/* What this program is made of: for bug reports and for the record of a run. */
+#ifndef QP_TRAIN_VERSIONS_H
+#define QP_TRAIN_VERSIONS_H
+
+#define QP_VERSION "0.1.0"
+
+/* Calls fn with the name and version of quipu, its compiler and each library. */
+void qp_versions(void (*fn)(void *arg, const char *name, const char *version), void *arg);
+#endif
