@@ -18,7 +18,6 @@ enum { GROUPS = sizeof groups / sizeof groups[0] };
 /* What the layout has and this build does not check yet, to be named instead of passed over. */
 static const char *const not_built[] = { "ops/elementwise.safetensors",
                                          "ops/matmul.safetensors",
-                                         "ops/quantization.safetensors",
                                          "ops/softmax.safetensors",
                                          "training/dora",
                                          "training/dpo",

@@ -34,6 +34,12 @@ static const qp_value *tolerance_row(const parity *p, const char *metric)
     return best;
 }
 
+const char *parity_but(const parity *p, const char *metric)
+{
+    const qp_value *but = qp_json_get(tolerance_row(p, metric), "but");
+    return but ? but->str : NULL;
+}
+
 static void judge(parity *p, const char *metric, const char *what, double difference,
                   double tolerance, int64_t n)
 {

@@ -28,6 +28,8 @@ bool parity_ok(parity *p, qp_status rc, const qp_err *err);
  * the report. */
 void parity_compare(parity *p, const char *metric, const char *what, const double *got,
                     const double *want, int64_t n);
+/* What the tolerance leaves open, in words; NULL: nothing. */
+const char *parity_but(const parity *p, const char *metric);
 void parity_number(parity *p, const char *metric, const char *what, double got, double want);
 /* Exact comparison of ids or counts. */
 void parity_ints(parity *p, const char *what, const int32_t *got, int64_t n_got,
