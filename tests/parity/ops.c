@@ -4,123 +4,11 @@
 #include "model/config.h"
 #include "model/rope_table.h"
 #include "optim/optim.h"
-#include "tests/parity/parity.h"
+#include "tests/parity/cases.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-enum { MAX_CASES = 200 };
-typedef struct {
-    parity *p;
-    qp_ctx c;
-    qp_safetensors st;
-    const qp_value *summary; /* ops/summary.json's object of this group */
-    qp_value *json;
-    char name[MAX_CASES][64]; /* case names: what stands before ".out" */
-    int cases;
-} op_group;
-
-static bool group_open(op_group *g, parity *p, const char *path)
-{
-    char file[300];
-    memset(g, 0, sizeof *g);
-    g->p = p;
-    snprintf(file, sizeof file, "%s.safetensors", path);
-    if (!parity_open(p, &g->st, file) || !(g->json = parity_json(p, "ops/summary.json")))
-        return false;
-    g->summary = qp_json_get(g->json, strrchr(path, '/') + 1);
-    for (int64_t i = 0; i < g->st.count && g->cases < MAX_CASES; i++) {
-        const char *name = g->st.tensor[i].name, *dot = strrchr(name, '.');
-        if (dot && !strcmp(dot, ".out"))
-            snprintf(g->name[g->cases++], sizeof g->name[0], "%.*s", (int)(dot - name), name);
-    }
-    parity_context(&g->c);
-    return true;
-}
-
-static void group_close(op_group *g)
-{
-    if (g->c.be) qp_ctx_release(&g->c);
-    qp_safetensors_release(&g->st);
-    qp_json_free(g->json);
-}
-
-static const qp_file_tensor *stored(op_group *g, const char *kase, const char *field)
-{
-    char name[160];
-    snprintf(name, sizeof name, "%s.%s", kase, field);
-    const qp_file_tensor *t = qp_safetensors_find(&g->st, name);
-    if (!t) parity_fail(g->p, "%s: no tensor '%s'", g->st.path, name);
-    return t;
-}
-
-/* An f32 input of (rows, cols) that wants a gradient; permute, when given, says where stored
- * element i goes. */
-static qp_tensor *input(op_group *g, const char *kase, const char *field, int64_t rows,
-                        int64_t cols, const int64_t *permute)
-{
-    const qp_file_tensor *s = stored(g, kase, field);
-    if (!s || s->numel != rows * cols) {
-        parity_fail(g->p, "%s.%s: size %lld, expected %lld", kase, field,
-                    s ? (long long)s->numel : -1LL, (long long)(rows * cols));
-        return NULL;
-    }
-    qp_tensor *t = qp_new(&g->c, QP_F32, 2, (int64_t[]){ rows, cols });
-    for (int64_t i = 0; i < s->numel; i++)
-        ((float *)t->data)[permute ? permute[i] : i] = ((const float *)s->data)[i];
-    t->needs_grad = true;
-    return t;
-}
-
-/* Compares f32 data with a stored tensor. */
-static void compare(op_group *g, const char *metric, const char *kase, const char *field,
-                    const void *data, const int64_t *permute)
-{
-    const qp_file_tensor *s = stored(g, kase, field);
-    if (!s) return;
-    char what[200];
-    snprintf(what, sizeof what, "%s.%s", kase, field);
-    double *want = parity_widen(s->data, s->storage, s->numel),
-           *got = qp_xcalloc((size_t)s->numel + 1, sizeof *got);
-    if (!data) parity_fail(g->p, "%s: no gradient arrived", what);
-    for (int64_t i = 0; data && i < s->numel; i++)
-        got[i] = (double)((const float *)data)[permute ? permute[i] : i];
-    if (data) parity_compare(g->p, metric, what, got, want, s->numel);
-    free(want);
-    free(got);
-}
-
-/* Runs y back from the case's cotangent. */
-static void back(op_group *g, const char *kase, qp_tensor *y, const int64_t *permute)
-{
-    const qp_file_tensor *s = stored(g, kase, "out_grad");
-    if (!s) return;
-    float *dy = qp_arena_alloc(&g->c.arena, (size_t)s->numel * sizeof *dy);
-    for (int64_t i = 0; i < s->numel; i++)
-        dy[permute ? permute[i] : i] = ((const float *)s->data)[i];
-    qp_backward_from(&g->c, y, dy);
-}
-
-static const qp_value *attributes(op_group *g, const char *kase)
-{
-    return qp_json_get(qp_json_get(g->summary, kase), "attributes");
-}
-
-/* Runs fn on every case, each in a scope of its own. */
-static void each_case(parity *p, const char *path, void (*fn)(op_group *g, const char *kase))
-{
-    op_group *g = qp_xcalloc(1, sizeof *g);
-    if (group_open(g, p, path))
-        for (int i = 0; i < g->cases; i++) {
-            qp_scope s;
-            qp_scope_open(&g->c.arena, &s);
-            fn(g, g->name[i]);
-            qp_scope_close(&g->c.arena, &s);
-        }
-    group_close(g);
-    free(g);
-}
 
 /* Rows and row length of a stored tensor. */
 static void sizes(const qp_file_tensor *t, int64_t *rows, int64_t *cols)
@@ -129,99 +17,96 @@ static void sizes(const qp_file_tensor *t, int64_t *rows, int64_t *cols)
     *rows = *cols ? t->numel / *cols : 0;
 }
 
-static void rmsnorm_case(op_group *g, const char *kase)
+static void rmsnorm_case(parity_cases *g, const char *kase)
 {
-    const qp_file_tensor *x = stored(g, kase, "in.x");
+    const qp_file_tensor *x = parity_case_stored(g, kase, "in.x");
     int64_t n, d;
     if (!x) return;
     sizes(x, &n, &d);
-    qp_tensor *in = input(g, kase, "in.x", n, d, NULL),
-              *w = input(g, kase, "in.weight", 1, d, NULL);
+    qp_tensor *in = parity_case_input(g, kase, "in.x", n, d, NULL),
+              *w = parity_case_input(g, kase, "in.weight", 1, d, NULL);
     if (!in || !w) return;
     w->ndim = 1;
     w->shape[0] = d;
-    qp_tensor *y = qp_rmsnorm(&g->c, in, w, parity_get(g->p, attributes(g, kase), "eps"));
-    compare(g, "out", kase, "out", y->data, NULL);
-    back(g, kase, y, NULL);
-    compare(g, "grad", kase, "grad.x", in->grad, NULL);
-    compare(g, "grad", kase, "grad.weight", w->grad, NULL);
+    qp_tensor *y =
+        qp_rmsnorm(&g->c, in, w, parity_get(g->p, parity_case_attributes(g, kase), "eps"));
+    parity_case_compare(g, "out", kase, "out", y->data, NULL);
+    parity_case_back(g, kase, y, NULL);
+    parity_case_compare(g, "grad", kase, "grad.x", in->grad, NULL);
+    parity_case_compare(g, "grad", kase, "grad.weight", w->grad, NULL);
 }
-void parity_rmsnorm(parity *p, const char *path) { each_case(p, path, rmsnorm_case); }
+void parity_rmsnorm(parity *p, const char *path) { parity_each_case(p, path, rmsnorm_case); }
 
-static void swiglu_case(op_group *g, const char *kase)
+static void swiglu_case(parity_cases *g, const char *kase)
 {
-    const qp_file_tensor *t = stored(g, kase, "in.gate");
+    const qp_file_tensor *t = parity_case_stored(g, kase, "in.gate");
     int64_t n, d;
     if (!t) return;
     sizes(t, &n, &d);
-    qp_tensor *gate = input(g, kase, "in.gate", n, d, NULL),
-              *up = input(g, kase, "in.up", n, d, NULL);
+    qp_tensor *gate = parity_case_input(g, kase, "in.gate", n, d, NULL),
+              *up = parity_case_input(g, kase, "in.up", n, d, NULL);
     if (!gate || !up) return;
     qp_tensor *y = qp_swiglu(&g->c, gate, up);
-    compare(g, "out", kase, "out", y->data, NULL);
-    back(g, kase, y, NULL);
-    compare(g, "grad", kase, "grad.gate", gate->grad, NULL);
-    compare(g, "grad", kase, "grad.up", up->grad, NULL);
+    parity_case_compare(g, "out", kase, "out", y->data, NULL);
+    parity_case_back(g, kase, y, NULL);
+    parity_case_compare(g, "grad", kase, "grad.gate", gate->grad, NULL);
+    parity_case_compare(g, "grad", kase, "grad.up", up->grad, NULL);
 }
-void parity_swiglu(parity *p, const char *path) { each_case(p, path, swiglu_case); }
+void parity_swiglu(parity *p, const char *path) { parity_each_case(p, path, swiglu_case); }
 
-static int32_t *ids_of(op_group *g, const char *kase, const char *field, int64_t *n)
+static void embedding_case(parity_cases *g, const char *kase)
 {
-    char name[160];
-    snprintf(name, sizeof name, "%s.%s", kase, field);
-    return parity_i32(g->p, &g->st, name, n);
-}
-
-static void embedding_case(op_group *g, const char *kase)
-{
-    const qp_file_tensor *t = stored(g, kase, "in.weight");
+    const qp_file_tensor *t = parity_case_stored(g, kase, "in.weight");
     int64_t v, d, n;
-    int32_t *ids = ids_of(g, kase, "in.ids", &n);
+    int32_t *ids = parity_case_ids(g, kase, "in.ids", &n);
     if (t && ids) {
         sizes(t, &v, &d);
-        qp_tensor *w = input(g, kase, "in.weight", v, d, NULL);
+        qp_tensor *w = parity_case_input(g, kase, "in.weight", v, d, NULL);
         w->is_param = true; /* the op's only use of a gradient */
         w->grad_home = qp_arena_alloc(&g->c.arena, qp_value_bytes(w));
         qp_tensor *y = qp_embedding(&g->c, w, ids, n, QP_F32);
-        compare(g, "out", kase, "out", y->data, NULL);
-        back(g, kase, y, NULL);
-        compare(g, "grad", kase, "grad.weight", w->grad, NULL);
+        parity_case_compare(g, "out", kase, "out", y->data, NULL);
+        parity_case_back(g, kase, y, NULL);
+        parity_case_compare(g, "grad", kase, "grad.weight", w->grad, NULL);
     }
     free(ids);
 }
-void parity_embedding(parity *p, const char *path) { each_case(p, path, embedding_case); }
+void parity_embedding(parity *p, const char *path) { parity_each_case(p, path, embedding_case); }
 
 /* The op is head and loss in one: with the identity as head its logits are the case's, to the bit.
  */
-static void cross_entropy_case(op_group *g, const char *kase)
+static void cross_entropy_case(parity_cases *g, const char *kase)
 {
-    const qp_file_tensor *t = stored(g, kase, "in.logits");
+    const qp_file_tensor *t = parity_case_stored(g, kase, "in.logits");
     int64_t n, v, n_labels, targets = 0;
-    int32_t *labels = ids_of(g, kase, "in.labels", &n_labels);
+    int32_t *labels = parity_case_ids(g, kase, "in.labels", &n_labels);
     if (t && labels) {
         sizes(t, &n, &v);
-        const qp_value *reduction = qp_json_get(attributes(g, kase), "reduction");
+        const qp_value *reduction = qp_json_get(parity_case_attributes(g, kase), "reduction");
         for (int64_t i = 0; i < n_labels; i++) {
             if (labels[i] < 0) labels[i] = -1;
             targets += labels[i] >= 0;
         }
         double divide = reduction && !strcmp(reduction->str, "sum") ? 1 : (double)targets;
-        qp_tensor *x = input(g, kase, "in.logits", n, v, NULL);
+        qp_tensor *x = parity_case_input(g, kase, "in.logits", n, v, NULL);
         qp_tensor *head = qp_new(&g->c, QP_F32, 2, (int64_t[]){ v, v });
         for (int64_t i = 0; i < v * v; i++) ((float *)head->data)[i] = i % (v + 1) == 0;
         qp_tensor *loss = qp_linear_xent(&g->c, x, head, labels, NULL);
         float mean = (float)((double)*(float *)loss->data / divide);
-        compare(g, "out", kase, "out", &mean, NULL);
-        const qp_file_tensor *dy = stored(g, kase, "out_grad");
+        parity_case_compare(g, "out", kase, "out", &mean, NULL);
+        const qp_file_tensor *dy = parity_case_stored(g, kase, "out_grad");
         qp_backward(&g->c, loss, dy ? (double)*(const float *)dy->data / divide : 0);
-        compare(g, "grad", kase, "grad.logits", x->grad, NULL);
+        parity_case_compare(g, "grad", kase, "grad.logits", x->grad, NULL);
     }
     free(labels);
 }
-void parity_cross_entropy(parity *p, const char *path) { each_case(p, path, cross_entropy_case); }
+void parity_cross_entropy(parity *p, const char *path)
+{
+    parity_each_case(p, path, cross_entropy_case);
+}
 
 /* Stored [batch, heads, tokens, e] to our rows (batch*tokens, heads*e). */
-static int64_t *heads_to_rows(op_group *g, const qp_file_tensor *t)
+static int64_t *heads_to_rows(parity_cases *g, const qp_file_tensor *t)
 {
     int64_t h = t->shape[1], len = t->shape[2], e = t->shape[3];
     int64_t *to = qp_arena_alloc(&g->c.arena, (size_t)t->numel * sizeof *to);
@@ -232,19 +117,20 @@ static int64_t *heads_to_rows(op_group *g, const qp_file_tensor *t)
     return to;
 }
 
-static void attention_case(op_group *g, const char *kase)
+static void attention_case(parity_cases *g, const char *kase)
 {
-    const qp_file_tensor *tq = stored(g, kase, "in.q"), *tk = stored(g, kase, "in.k");
+    const qp_file_tensor *tq = parity_case_stored(g, kase, "in.q"),
+                         *tk = parity_case_stored(g, kase, "in.k");
     if (!tq || !tk || tq->ndim != 4 || tk->ndim != 4) return;
     int64_t b = tq->shape[0], h = tq->shape[1], len = tq->shape[2], e = tq->shape[3],
             kv = tk->shape[1], keys = tk->shape[2];
     int64_t *at_q = heads_to_rows(g, tq), *at_k = heads_to_rows(g, tk);
-    qp_tensor *q = input(g, kase, "in.q", b * len, h * e, at_q),
-              *k = input(g, kase, "in.k", b * keys, kv * e, at_k),
-              *v = input(g, kase, "in.v", b * keys, kv * e, at_k);
+    qp_tensor *q = parity_case_input(g, kase, "in.q", b * len, h * e, at_q),
+              *k = parity_case_input(g, kase, "in.k", b * keys, kv * e, at_k),
+              *v = parity_case_input(g, kase, "in.v", b * keys, kv * e, at_k);
     int32_t *first = qp_arena_alloc(&g->c.arena, (size_t)(b * len) * sizeof *first),
             *last = qp_arena_alloc(&g->c.arena, (size_t)(b * len) * sizeof *last);
-    const qp_value *docs = qp_json_get(attributes(g, kase), "doc_ids");
+    const qp_value *docs = qp_json_get(parity_case_attributes(g, kase), "doc_ids");
     for (int64_t i = 0; i < b * len; i++) {
         int64_t row = i / len, token = i % len, from = 0;
         const qp_value *ids = docs ? qp_json_at(docs, row) : NULL;
@@ -255,20 +141,21 @@ static void attention_case(op_group *g, const char *kase)
     }
     if (!q || !k || !v) return;
     qp_tensor *y = qp_attention(&g->c, q, k, v, (qp_span){ first, last }, h, kv);
-    compare(g, "out", kase, "out", y->data, at_q);
-    back(g, kase, y, at_q);
-    compare(g, "grad", kase, "grad.q", q->grad, at_q);
-    compare(g, "grad", kase, "grad.k", k->grad, at_k);
-    compare(g, "grad", kase, "grad.v", v->grad, at_k);
+    parity_case_compare(g, "out", kase, "out", y->data, at_q);
+    parity_case_back(g, kase, y, at_q);
+    parity_case_compare(g, "grad", kase, "grad.q", q->grad, at_q);
+    parity_case_compare(g, "grad", kase, "grad.k", k->grad, at_k);
+    parity_case_compare(g, "grad", kase, "grad.v", v->grad, at_k);
 }
-void parity_attention(parity *p, const char *path) { each_case(p, path, attention_case); }
+void parity_attention(parity *p, const char *path) { parity_each_case(p, path, attention_case); }
 
 /* Meta's interleaved pairs are the half-split op on permuted heads, which is how the model reads
  * such weights. */
-static void rope_case(op_group *g, const char *kase)
+static void rope_case(parity_cases *g, const char *kase)
 {
-    const qp_file_tensor *t = stored(g, kase, "in.x"), *cos_ = stored(g, kase, "in.cos"),
-                         *sin_ = stored(g, kase, "in.sin");
+    const qp_file_tensor *t = parity_case_stored(g, kase, "in.x"),
+                         *cos_ = parity_case_stored(g, kase, "in.cos"),
+                         *sin_ = parity_case_stored(g, kase, "in.sin");
     if (!t || !cos_ || !sin_ || t->ndim != 4) return;
     int64_t n = t->shape[0] * t->shape[1], h = t->shape[2], e = t->shape[3], *to = NULL;
     int32_t *pos = qp_arena_alloc(&g->c.arena, (size_t)n * sizeof *pos);
@@ -278,15 +165,31 @@ static void rope_case(op_group *g, const char *kase)
         to = qp_arena_alloc(&g->c.arena, (size_t)t->numel * sizeof *to);
         for (int64_t i = 0; i < t->numel; i++) to[i] = i / e * e + i % 2 * (e / 2) + i % e / 2;
     }
-    qp_tensor *x = input(g, kase, "in.x", n, h * e, to);
+    qp_tensor *x = parity_case_input(g, kase, "in.x", n, h * e, to);
     if (!x) return;
     qp_tensor *y = qp_rope(&g->c, x, cos_->data, sin_->data, pos, h);
-    compare(g, "out", kase, "out", y->data, to);
-    back(g, kase, y, to);
-    compare(g, "grad", kase, "grad.x", x->grad, to);
+    parity_case_compare(g, "out", kase, "out", y->data, to);
+    parity_case_back(g, kase, y, to);
+    parity_case_compare(g, "grad", kase, "grad.x", x->grad, to);
 }
 
-static void rope_tables(op_group *g)
+enum { MAX_FREQUENCIES = 512 };
+
+static void frequencies(parity_cases *g, const char *kase, const char *field, const double *got,
+                        int64_t n)
+{
+    const qp_file_tensor *t = parity_case_stored(g, kase, field);
+    if (!t || t->numel != n) {
+        parity_fail(g->p, "%s.%s: %lld values, expected %lld", kase, field,
+                    t ? (long long)t->numel : -1LL, (long long)n);
+        return;
+    }
+    double *want = parity_widen(t->data, t->storage, n);
+    parity_compare(g->p, "tables", t->name, got, want, n);
+    free(want);
+}
+
+static void rope_tables(parity_cases *g)
 {
     for (const qp_value *v = g->summary ? g->summary->child : NULL; v; v = v->next) {
         if (strncmp(v->key, "table.", 6)) continue;
@@ -299,13 +202,16 @@ static void rope_tables(op_group *g)
         cfg.rope_original_positions =
             (int64_t)parity_get(g->p, v, "original_max_position_embeddings");
         int64_t rows, half = cfg.head_dim / 2;
-        int32_t *positions = ids_of(g, v->key, "positions", &rows);
-        const qp_file_tensor *want[] = { stored(g, v->key, "cos"), stored(g, v->key, "sin") };
+        int32_t *positions = parity_case_ids(g, v->key, "positions", &rows);
+        const qp_file_tensor *want[] = { parity_case_stored(g, v->key, "cos"),
+                                         parity_case_stored(g, v->key, "sin") };
+        double inv_freq[MAX_FREQUENCIES];
+        qp_config_frequencies(&cfg, inv_freq);
+        frequencies(g, v->key, "inv_freq", inv_freq, half);
+        frequencies(g, v->key, "inv_freq_f32", inv_freq, half);
         for (int64_t i = 0; positions && want[0] && want[1] && i < rows; i++) {
-            double inv_freq[512];
             const void *got[2];
             qp_rope_table table;
-            qp_config_frequencies(&cfg, inv_freq);
             qp_rope_table_init(&table, inv_freq, half, QP_F32);
             qp_rope_table_rows(&table, positions[i] + 1, &got[0], &got[1]);
             for (int k = 0; k < 2; k++) {
@@ -325,23 +231,24 @@ static void rope_tables(op_group *g)
 
 void parity_rope(parity *p, const char *path)
 {
-    each_case(p, path, rope_case);
-    op_group *g = qp_xcalloc(1, sizeof *g);
-    if (group_open(g, p, path)) rope_tables(g);
-    group_close(g);
-    free(g);
+    parity_cases g;
+    if (parity_cases_open(&g, p, path)) {
+        parity_cases_run(&g, rope_case);
+        rope_tables(&g);
+    }
+    parity_cases_close(&g);
 }
 
 /* The optimiser itself on a store of one parameter. */
 void parity_adamw(parity *p, const char *path)
 {
-    op_group *g = qp_xcalloc(1, sizeof *g);
+    parity_cases group, *g = &group;
     qp_err err = { 0 };
     qp_optim o = { 0 };
     qp_params *params = qp_params_new(QP_F32);
-    if (group_open(g, p, path)) {
+    if (parity_cases_open(g, p, path)) {
         const qp_value *a = qp_json_get(g->summary, "adamw"), *betas = qp_json_get(a, "betas");
-        const qp_file_tensor *start = stored(g, "adamw", "in.p");
+        const qp_file_tensor *start = parity_case_stored(g, "adamw", "in.p");
         qp_optim_settings s = { .beta1 = qp_json_at(betas, 0)->number,
                                 .beta2 = qp_json_at(betas, 1)->number,
                                 .eps = parity_get(p, a, "eps"),
@@ -356,20 +263,17 @@ void parity_adamw(parity *p, const char *path)
                 snprintf(grad, sizeof grad, "grad.%d", k);
                 for (int i = 0; i < 3; i++)
                     snprintf(field[i], sizeof field[i], "%c.%d", "pmv"[i], k);
-                char name[32];
-                snprintf(name, sizeof name, "adamw.%s", grad);
-                if (!qp_safetensors_find(&g->st, name)) break;
-                memcpy(params->grad, stored(g, "adamw", grad)->data,
-                       (size_t)params->n * sizeof(float));
+                const qp_file_tensor *dp = parity_case_find(g, "adamw", grad);
+                if (!dp) break;
+                memcpy(params->grad, dp->data, (size_t)params->n * sizeof(float));
                 qp_optim_step(&o, &g->c, parity_get(p, a, "lr"), 1, k + 1);
-                compare(g, "p", "adamw", field[0], t->data, NULL);
-                compare(g, "m", "adamw", field[1], o.state[0], NULL);
-                compare(g, "v", "adamw", field[2], o.state[1], NULL);
+                parity_case_compare(g, "p", "adamw", field[0], t->data, NULL);
+                parity_case_compare(g, "m", "adamw", field[1], o.state[0], NULL);
+                parity_case_compare(g, "v", "adamw", field[2], o.state[1], NULL);
             }
         }
         qp_optim_release(&o);
     }
-    group_close(g);
+    parity_cases_close(g);
     qp_params_free(params);
-    free(g);
 }

@@ -2,51 +2,31 @@
    stored codes, so that a free choice between two does not spread. Every tensor of the file is
    compared or an input. */
 #include "autograd/quantize.h"
-#include "tests/parity/parity.h"
+#include "tests/parity/cases.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-typedef struct {
-    parity *p;
-    qp_safetensors st;
-    qp_value *json;
-    const qp_value *summary;
-    bool *met; /* of st's tensors: compared, or used */
-    char name[64];
-} quantised;
-
-static const qp_file_tensor *find(quantised *g, const char *name)
-{
-    const qp_file_tensor *t = qp_safetensors_find(&g->st, name);
-    if (t)
-        g->met[t - g->st.tensor] = true;
-    else
-        parity_fail(g->p, "%s: no tensor '%s'", g->st.path, name);
-    return t;
-}
-
 /* A field of the case, of a given type and size; NULL after failing the group. */
-static const void *field(quantised *g, const char *name, const char *type, int64_t n)
+static const void *field(parity_cases *g, const char *kase, const char *name, const char *type,
+                         int64_t n)
 {
-    char full[160];
-    snprintf(full, sizeof full, "%s.%s", g->name, name);
-    const qp_file_tensor *t = find(g, full);
+    const qp_file_tensor *t = parity_case_stored(g, kase, name);
     if (!t) return NULL;
     if (strcmp(t->type, type) || t->numel != n) {
-        parity_fail(g->p, "%s: %lld of %s, expected %lld of %s", full, (long long)t->numel, t->type,
-                    (long long)n, type);
+        parity_fail(g->p, "%s: %lld of %s, expected %lld of %s", t->name, (long long)t->numel,
+                    t->type, (long long)n, type);
         return NULL;
     }
     return t->data;
 }
 
-static void compare(quantised *g, const char *metric, const char *name, const float *got,
-                    const float *want, int64_t n)
+static void compare(parity_cases *g, const char *kase, const char *metric, const char *name,
+                    const float *got, const float *want, int64_t n)
 {
     char what[160];
-    snprintf(what, sizeof what, "%s.%s", g->name, name);
+    snprintf(what, sizeof what, "%s.%s", kase, name);
     double *a = parity_widen(got, QP_F32, n), *b = parity_widen(want, QP_F32, n);
     parity_compare(g->p, metric, what, a, b, n);
     free(a);
@@ -54,15 +34,16 @@ static void compare(quantised *g, const char *metric, const char *name, const fl
 }
 
 /* n values held against the field of that name. */
-static void check(quantised *g, const char *metric, const char *name, const float *got, int64_t n)
+static void check(parity_cases *g, const char *kase, const char *metric, const char *name,
+                  const float *got, int64_t n)
 {
-    const float *want = field(g, name, "F32", n);
-    if (want) compare(g, metric, name, got, want, n);
+    const float *want = field(g, kase, name, "F32", n);
+    if (want) compare(g, kase, metric, name, got, want, n);
 }
 
 /* How near to the middle between two values the tolerance leaves the choice free: the number behind
    "within" in its `but`. */
-static double free_distance(quantised *g, const char *metric)
+static double free_distance(parity_cases *g, const char *metric)
 {
     const char *but = parity_but(g->p, metric), *within = but ? strstr(but, "within ") : NULL;
     double distance = within ? strtod(within + 7, NULL) : 0;
@@ -73,12 +54,12 @@ static double free_distance(quantised *g, const char *metric)
 
 /* Codes of `values`, the ascending values of the codes. Where got and want are neighbours and the
    number they stand for is within `free_` of their middle, either is right. */
-static void check_codes(quantised *g, const char *metric, const char *name, const uint8_t *got,
-                        const uint8_t *want, const float *values, const float *x,
-                        const float *absmax, int64_t block, double free_, int64_t n)
+static void check_codes(parity_cases *g, const char *kase, const char *metric, const char *name,
+                        const uint8_t *got, const uint8_t *want, const float *values,
+                        const float *x, const float *absmax, int64_t block, double free_, int64_t n)
 {
     char what[160];
-    snprintf(what, sizeof what, "%s.%s", g->name, name);
+    snprintf(what, sizeof what, "%s.%s", kase, name);
     double *a = parity_widen(got, QP_U8, n), *b = parity_widen(want, QP_U8, n);
     for (int64_t i = 0; i < n; i++) {
         if (abs(got[i] - want[i]) != 1 || absmax[i / block] == 0) continue;
@@ -105,13 +86,12 @@ typedef struct {
     int8_t *q8;
 } work;
 
-static bool open_case(quantised *g, work *w, const char *input, int64_t block)
+static bool open_case(parity_cases *g, const char *kase, work *w, const char *input, int64_t block)
 {
-    const qp_value *info = qp_json_get(g->summary, g->name);
+    const qp_value *info = qp_json_get(g->summary, kase);
     if ((int64_t)parity_get(g->p, info, "block") != block)
-        return parity_fail(g->p, "%s: blocks of %ld are not those of the file", g->name,
-                           (long)block);
-    const qp_file_tensor *t = find(g, input);
+        return parity_fail(g->p, "%s: blocks of %ld are not those of the file", kase, (long)block);
+    const qp_file_tensor *t = parity_cases_tensor(g, input);
     if (!t) return false;
     if (t->storage != QP_F32) return parity_fail(g->p, "%s is %s, not F32", input, t->type);
     w->n = t->numel;
@@ -134,12 +114,13 @@ static void close_case(work *w)
 
 /* Double quantisation. The offset is a mean, whose last bit depends on the order of the sum; where
    ours differs, a value moves against the middles by that much, relative to absmax2. */
-static void check_double(quantised *g, const work *w, const uint8_t *packed, const float *absmax)
+static void check_double(parity_cases *g, const char *kase, const work *w, const uint8_t *packed,
+                         const float *absmax)
 {
     int64_t m = w->blocks, m2 = qp_blocks(m, QP_DYNAMIC8_BLOCK);
-    const float *offset = field(g, "double.offset", "F32", 1),
-                *absmax2 = field(g, "double.absmax2", "F32", m2);
-    const uint8_t *codes = field(g, "double.absmax_codes", "U8", m);
+    const float *offset = field(g, kase, "double.offset", "F32", 1),
+                *absmax2 = field(g, kase, "double.absmax2", "F32", m2);
+    const uint8_t *codes = field(g, kase, "double.absmax_codes", "U8", m);
     if (!offset || !absmax2 || !codes) return;
 
     float *less = qp_xcalloc((size_t)m + 1, sizeof *less),
@@ -147,56 +128,56 @@ static void check_double(quantised *g, const work *w, const uint8_t *packed, con
     uint8_t *q = qp_xcalloc((size_t)m + 1, 1);
     for (int64_t i = 0; i < m; i++) less[i] = absmax[i] - *offset;
     qp_dynamic8_encode(q, top, less, m); /* from the stored offset: no freedom */
-    check_codes(g, "dynamic8_codes", "double.absmax_codes", q, codes, qp_dynamic8_code, less, top,
-                QP_DYNAMIC8_BLOCK, 0, m);
-    compare(g, "absmax", "double.absmax2", top, absmax2, m2);
+    check_codes(g, kase, "dynamic8_codes", "double.absmax_codes", q, codes, qp_dynamic8_code, less,
+                top, QP_DYNAMIC8_BLOCK, 0, m);
+    compare(g, kase, "absmax", "double.absmax2", top, absmax2, m2);
 
     qp_absmax8 ours = { .q = q, .absmax2 = top };
     memcpy(less, absmax, (size_t)m * sizeof *less);
     qp_absmax8_encode(&ours, less, m);
-    compare(g, "dequantised", "double.offset", &ours.offset, offset, 1);
-    compare(g, "dequantised", "double.absmax2", top, absmax2, m2);
+    compare(g, kase, "dequantised", "double.offset", &ours.offset, offset, 1);
+    compare(g, kase, "dequantised", "double.absmax2", top, absmax2, m2);
     double moved = fabs((double)ours.offset - (double)*offset), least = INFINITY;
     for (int64_t i = 0; i < m2; i++) least = fmin(least, (double)absmax2[i]);
     double free_ = moved > 0 && least > 0 ? 2 * moved / least + 0x1p-23 : 0;
-    check_codes(g, "dynamic8_codes", "double.absmax_codes", q, codes, qp_dynamic8_code, less, top,
-                QP_DYNAMIC8_BLOCK, free_, m);
+    check_codes(g, kase, "dynamic8_codes", "double.absmax_codes", q, codes, qp_dynamic8_code, less,
+                top, QP_DYNAMIC8_BLOCK, free_, m);
 
     memcpy(q, codes, (size_t)m);
     memcpy(top, absmax2, (size_t)m2 * sizeof *top);
     ours.offset = *offset;
     qp_absmax8_decode(less, &ours, 0, m);
-    check(g, "dequantised", "double.absmax_restored", less, m);
+    check(g, kase, "dequantised", "double.absmax_restored", less, m);
     qp_nf4_decode8(w->y, packed, &ours, 0, w->n);
-    check(g, "dequantised", "double.dequantized", w->y, w->n);
+    check(g, kase, "dequantised", "double.dequantized", w->y, w->n);
     free(less);
     free(top);
     free(q);
 }
 
-static void nf4_case(quantised *g)
+static void nf4_case(parity_cases *g, const char *kase)
 {
     char input[100];
     work w = { 0 };
-    snprintf(input, sizeof input, "%s.in", g->name);
-    if (open_case(g, &w, input, QP_NF4_BLOCK)) {
-        const uint8_t *packed = field(g, "packed", "U8", (w.n + 1) / 2),
-                      *codes = field(g, "codes", "U8", w.n);
-        const float *absmax = field(g, "absmax", "F32", w.blocks);
+    snprintf(input, sizeof input, "%s.in", kase);
+    if (open_case(g, kase, &w, input, QP_NF4_BLOCK)) {
+        const uint8_t *packed = field(g, kase, "packed", "U8", (w.n + 1) / 2),
+                      *codes = field(g, kase, "codes", "U8", w.n);
+        const float *absmax = field(g, kase, "absmax", "F32", w.blocks);
         double free_ = free_distance(g, "nf4_codes");
         uint8_t *got = qp_xcalloc((size_t)w.n + 1, 1), *want = qp_xcalloc((size_t)w.n + 1, 1);
         if (packed && codes && absmax) {
             qp_nf4_encode(w.q, w.absmax, w.x, w.n);
             split(got, w.q, w.n);
             split(want, packed, w.n);
-            check_codes(g, "nf4_codes", "codes", got, codes, qp_nf4_levels, w.x, absmax,
+            check_codes(g, kase, "nf4_codes", "codes", got, codes, qp_nf4_levels, w.x, absmax,
                         QP_NF4_BLOCK, free_, w.n);
-            check_codes(g, "nf4_codes", "packed", got, want, qp_nf4_levels, w.x, absmax,
+            check_codes(g, kase, "nf4_codes", "packed", got, want, qp_nf4_levels, w.x, absmax,
                         QP_NF4_BLOCK, free_, w.n);
-            compare(g, "absmax", "absmax", w.absmax, absmax, w.blocks);
+            compare(g, kase, "absmax", "absmax", w.absmax, absmax, w.blocks);
             qp_nf4_decode(w.y, packed, absmax, 0, w.n);
-            check(g, "dequantised", "dequantized", w.y, w.n);
-            check_double(g, &w, packed, absmax);
+            check(g, kase, "dequantised", "dequantized", w.y, w.n);
+            check_double(g, kase, &w, packed, absmax);
         }
         free(got);
         free(want);
@@ -204,15 +185,15 @@ static void nf4_case(quantised *g)
     close_case(&w);
 }
 
-static void int8_case(quantised *g)
+static void int8_case(parity_cases *g, const char *kase)
 {
     char input[100], what[100];
     work w = { 0 };
-    snprintf(input, sizeof input, "%s.in", g->name);
-    snprintf(what, sizeof what, "%s.codes", g->name);
-    if (open_case(g, &w, input, QP_INT8_BLOCK)) {
-        const int8_t *codes = field(g, "codes", "I8", w.n);
-        const float *absmax = field(g, "absmax", "F32", w.blocks);
+    snprintf(input, sizeof input, "%s.in", kase);
+    snprintf(what, sizeof what, "%s.codes", kase);
+    if (open_case(g, kase, &w, input, QP_INT8_BLOCK)) {
+        const int8_t *codes = field(g, kase, "codes", "I8", w.n);
+        const float *absmax = field(g, kase, "absmax", "F32", w.blocks);
         if (codes && absmax) {
             qp_int8_encode(w.q8, w.absmax, w.x, w.n);
             double *got = qp_xcalloc((size_t)w.n + 1, sizeof *got),
@@ -221,33 +202,33 @@ static void int8_case(quantised *g)
             parity_compare(g->p, "int8_codes", what, got, want, w.n);
             free(got);
             free(want);
-            compare(g, "absmax", "absmax", w.absmax, absmax, w.blocks);
+            compare(g, kase, "absmax", "absmax", w.absmax, absmax, w.blocks);
             qp_int8_decode(w.y, codes, absmax, 0, w.n);
-            check(g, "dequantised", "dequantized", w.y, w.n);
+            check(g, kase, "dequantised", "dequantized", w.y, w.n);
         }
     }
     close_case(&w);
 }
 
 /* Its input is another case's, which the summary names. */
-static void dynamic8_case(quantised *g)
+static void dynamic8_case(parity_cases *g, const char *kase)
 {
     work w = { 0 };
-    const qp_value *input = qp_json_get(qp_json_get(g->summary, g->name), "input");
+    const qp_value *input = qp_json_get(qp_json_get(g->summary, kase), "input");
     if (!input || input->kind != QP_JSON_STRING) {
-        parity_fail(g->p, "ops/summary.json: no \"input\" of %s", g->name);
+        parity_fail(g->p, "ops/summary.json: no \"input\" of %s", kase);
         return;
     }
-    if (open_case(g, &w, input->str, QP_DYNAMIC8_BLOCK)) {
-        const uint8_t *codes = field(g, "codes", "U8", w.n);
-        const float *absmax = field(g, "absmax", "F32", w.blocks);
+    if (open_case(g, kase, &w, input->str, QP_DYNAMIC8_BLOCK)) {
+        const uint8_t *codes = field(g, kase, "codes", "U8", w.n);
+        const float *absmax = field(g, kase, "absmax", "F32", w.blocks);
         if (codes && absmax) {
             qp_dynamic8_encode(w.q, w.absmax, w.x, w.n);
-            check_codes(g, "dynamic8_codes", "codes", w.q, codes, qp_dynamic8_code, w.x, absmax,
-                        QP_DYNAMIC8_BLOCK, free_distance(g, "dynamic8_codes"), w.n);
-            compare(g, "absmax", "absmax", w.absmax, absmax, w.blocks);
+            check_codes(g, kase, "dynamic8_codes", "codes", w.q, codes, qp_dynamic8_code, w.x,
+                        absmax, QP_DYNAMIC8_BLOCK, free_distance(g, "dynamic8_codes"), w.n);
+            compare(g, kase, "absmax", "absmax", w.absmax, absmax, w.blocks);
             qp_dynamic8_decode(w.y, codes, absmax, 0, w.n);
-            check(g, "dequantised", "dequantized", w.y, w.n);
+            check(g, kase, "dequantised", "dequantized", w.y, w.n);
         }
     }
     close_case(&w);
@@ -255,39 +236,30 @@ static void dynamic8_case(quantised *g)
 
 static const struct {
     const char *kind;
-    void (*check)(quantised *g);
+    void (*check)(parity_cases *g, const char *kase);
 } kinds[] = { { "nf4", nf4_case }, { "int8", int8_case }, { "dynamic8", dynamic8_case } };
 
 /* The case that a tensor is of, kind.index, is checked with all its fields. */
-static void check_case_of(quantised *g, const char *tensor)
+static void check_case_of(parity_cases *g, const char *tensor)
 {
     size_t kind = strcspn(tensor, "."), index = kind + !!tensor[kind];
     index += strcspn(tensor + index, ".");
-    snprintf(g->name, sizeof g->name, "%.*s", (int)index, tensor);
+    char kase[100];
+    snprintf(kase, sizeof kase, "%.*s", (int)index, tensor);
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (strlen(kinds[i].kind) == kind && !strncmp(kinds[i].kind, tensor, kind))
-            kinds[i].check(g);
+            kinds[i].check(g, kase);
 }
 
+/* The tables are held to what absmax is held to: the same f32. */
 void parity_quantization(parity *p, const char *path)
 {
-    char file[300];
-    quantised g = { .p = p };
-    snprintf(file, sizeof file, "%s.safetensors", path);
-    if (parity_open(p, &g.st, file) && (g.json = parity_json(p, "ops/summary.json"))) {
-        g.summary = qp_json_get(g.json, strrchr(path, '/') + 1);
-        g.met = qp_xcalloc((size_t)g.st.count + 1, sizeof *g.met);
-        /* the tables are held to what absmax is held to: the same f32 */
-        snprintf(g.name, sizeof g.name, "nf4");
-        check(&g, "absmax", "levels", qp_nf4_levels, 16);
-        snprintf(g.name, sizeof g.name, "dynamic8");
-        check(&g, "absmax", "code", qp_dynamic8_code, 256);
-        for (int64_t i = 0; i < g.st.count; i++) {
+    parity_cases g;
+    if (parity_cases_open(&g, p, path)) {
+        check(&g, "nf4", "absmax", "levels", qp_nf4_levels, 16);
+        check(&g, "dynamic8", "absmax", "code", qp_dynamic8_code, 256);
+        for (int64_t i = 0; i < g.st.count; i++)
             if (!g.met[i]) check_case_of(&g, g.st.tensor[i].name);
-            if (!g.met[i]) parity_fail(p, "%s: nothing checks '%s'", file, g.st.tensor[i].name);
-        }
     }
-    free(g.met);
-    qp_safetensors_release(&g.st);
-    qp_json_free(g.json);
+    parity_cases_close(&g);
 }
