@@ -1,7 +1,7 @@
 /* The kernel table: one function a line of kernels.def, one table a compute type. */
 #ifndef QP_AUTOGRAD_BACKEND_H
 #define QP_AUTOGRAD_BACKEND_H
-#include "autograd/tensor.h"
+#include "autograd/loops.h"
 
 /* AdamW's scalars for one step; bias corrections are 1 - beta^t. */
 typedef struct {

@@ -6,7 +6,7 @@
 #define QP_AUTOGRAD_OPS_H
 #include "autograd/tape.h"
 
-/* y = a + b, same shapes and types. Gradients: both. */
+/* y = a + b, broadcast as in general.h. Gradients: both. */
 qp_tensor *qp_add(qp_ctx *c, qp_tensor *a, qp_tensor *b);
 
 /* y[i,:] = w[ids[i],:], w (V, D), ids (n) in 0..V-1; y (n, D) of type `out`. ids must live until

@@ -45,16 +45,18 @@ qp_tensor *qp_new(qp_ctx *c, qp_storage storage, int ndim, const int64_t *shape)
     return t;
 }
 
-void *qp_record(qp_ctx *c, size_t bytes, const qp_op *op, qp_tensor *out,
-                qp_tensor *const in[QP_MAX_IN])
+void *qp_record(qp_ctx *c, size_t bytes, const qp_op *op, qp_tensor *out, int count,
+                qp_tensor *const *in)
 {
     bool wanted = false;
-    for (int i = 0; i < QP_MAX_IN; i++) wanted |= in[i] && in[i]->needs_grad;
+    for (int i = 0; i < count; i++) wanted |= in[i] && in[i]->needs_grad;
     if (!c->recording || !wanted) return NULL;
-    qp_node *n = qp_arena_alloc(&c->arena, bytes);
+    bytes = (bytes + sizeof *in - 1) / sizeof *in * sizeof *in; /* the inputs lie behind the node */
+    const size_t list = (size_t)count * sizeof *in;
+    qp_node *n = qp_arena_alloc(&c->arena, bytes + list);
     memset(n, 0, bytes);
-    *n = (qp_node){ .op = op, .prev = c->tape, .out = out };
-    memcpy(n->in, in, sizeof n->in);
+    *n = (qp_node){ .op = op, .prev = c->tape, .out = out, .count = count };
+    n->in = memcpy((char *)n + bytes, in, list);
     c->tape = n;
     out->needs_grad = true;
     return n;

@@ -16,14 +16,19 @@ typedef struct {
 } qp_op;
 
 /* First member of every op's own node struct. Recording order is a topological order. */
-enum { QP_MAX_IN = 8 };
 struct qp_node {
     const qp_op *op;
     qp_node *prev;
-    qp_tensor *out, *in[QP_MAX_IN];
+    qp_tensor *out, **in;
+    int count;       /* of in; entries may be NULL */
     bool shares_out; /* adds into an earlier node's output: that node gives it back */
 };
-#define QP_IN(...) ((qp_tensor *[QP_MAX_IN]){ __VA_ARGS__ })
+/* qp_record's last two arguments: QP_IN([X] = x, [W] = w). */
+#define QP_IN(...)                                                                                 \
+    (int)(sizeof((qp_tensor *[]){ __VA_ARGS__ }) / sizeof(qp_tensor *)), (qp_tensor *[])           \
+    {                                                                                              \
+        __VA_ARGS__                                                                                \
+    }
 
 /* What makes a segment's weights usable and lets them go again: streaming, sharding; NULLs for
    nothing. */
@@ -33,6 +38,9 @@ typedef struct {
     void *state;
 } qp_residency;
 
+/* What ops cost, filled while c->profile points at one: autograd/profile.h. */
+typedef struct qp_profile qp_profile;
+
 struct qp_ctx {
     const qp_backend *be;
     qp_arena arena;
@@ -40,7 +48,8 @@ struct qp_ctx {
     bool recording;
     bool recompute; /* segments keep only their input */
     qp_residency residency;
-    qp_rng rng; /* dropout; segments repeat it */
+    qp_rng rng;          /* dropout; segments repeat it */
+    qp_profile *profile; /* NULL: nothing is measured */
 };
 
 /* budget_bytes 0: the machine's memory, or what a limit on address space leaves of it. recording
@@ -63,9 +72,10 @@ static inline const qp_kernels *qp_k(const qp_ctx *c, const qp_tensor *t)
     return c->be->k[t->storage];
 }
 
-/* Puts a node on the tape if recording and any input needs a gradient, else returns NULL. */
-void *qp_record(qp_ctx *c, size_t bytes, const qp_op *op, qp_tensor *out,
-                qp_tensor *const in[QP_MAX_IN]);
+/* Puts a node of `bytes` bytes, zero behind its qp_node, on the tape if recording and any input
+   needs a gradient, else returns NULL. in is copied. */
+void *qp_record(qp_ctx *c, size_t bytes, const qp_op *op, qp_tensor *out, int count,
+                qp_tensor *const *in);
 
 /* Where an op's backward writes t's gradient; NULL: not wanted. *beta is 0 on the first write, then
    1. */

@@ -3,7 +3,7 @@
 
 const char *qp_str(const qp_tensor *t)
 {
-    static _Thread_local char ring[4][128];
+    static _Thread_local char ring[4][192];
     static _Thread_local unsigned turn;
     char *s = ring[turn++ % 4];
     size_t size = sizeof ring[0],

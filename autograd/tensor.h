@@ -6,7 +6,7 @@
 #include "base/dtype.h"
 #include <stdbool.h>
 
-enum { QP_MAX_DIMS = 4 };
+enum { QP_MAX_DIMS = 8 };
 
 typedef struct qp_tensor {
     qp_storage storage;

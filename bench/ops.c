@@ -24,7 +24,11 @@ typedef struct {
 static const qp_adamw_args adamw_args = { 1e-4, 0.9, 0.999, 1e-8, 0.01, 0.1, 0.001, 1 };
 
 static void axpy(const arrays *s) { s->k->axpy(s->y, 0, s->a, 1, LEN); }
-static void add(const arrays *s) { s->k->add(s->y, s->a, s->b, LEN); }
+static void add(const arrays *s)
+{
+    const qp_loops flat = { 1, { LEN }, { { 1 }, { 1 }, { 1 } } };
+    s->k->add(s->y, s->a, s->b, 1, &flat);
+}
 static void dropout(const arrays *s) { s->k->dropout(s->y, 0, s->a, 0.1, 1, 2, LEN); }
 static void swiglu_fwd(const arrays *s) { s->k->swiglu_fwd(s->y, s->a, s->b, LEN); }
 static void swiglu_bwd(const arrays *s)

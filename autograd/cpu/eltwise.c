@@ -17,14 +17,6 @@ void K(axpy)(void *y_, double beta, const void *x_, double alpha, int64_t n)
     for (int64_t i = 0; i < n; i++) y[i] = ACC(y[i], beta, a * LD(x[i]));
 }
 
-void K(add)(void *y_, const void *a_, const void *b_, int64_t n)
-{
-    T *y = y_;
-    const T *a = a_, *b = b_;
-#pragma omp parallel for simd schedule(static) if (parallel : n > QP_GRAIN)
-    for (int64_t i = 0; i < n; i++) y[i] = ST(LD(a[i]) + LD(b[i]));
-}
-
 /* e^-g = inf gives 0, which is right. */
 static inline R gate(R g) { return 1 / (1 + EXP(-g)); }
 

@@ -1,0 +1,23 @@
+/* Where the backward of a general op writes an input's gradient. */
+#ifndef QP_AUTOGRAD_GRAD_H
+#define QP_AUTOGRAD_GRAD_H
+#include "autograd/tape.h"
+
+typedef struct {
+    void *to;    /* like's shape and compute type; NULL: not wanted */
+    double beta; /* 0: overwrite, 1: add */
+    qp_tensor *t;
+    const qp_tensor *like;
+    size_t bytes; /* of `to`, when it lies aside */
+} qp_grad_part;
+
+/* The gradient of t, which was broadcast to like's shape and has like's type. Where it is to be
+   summed over repeated dimensions, or is f32 under bf16 (a parameter's), `to` lies aside until
+   qp_grad_close. One part may be open at a time for one t. */
+qp_grad_part qp_grad_open(qp_ctx *c, qp_tensor *t, const qp_tensor *like);
+void qp_grad_close(qp_ctx *c, qp_grad_part *g);
+
+/* t's gradient += alpha times dy, of like's shape, summed over the dimensions that were repeated:
+   open and close for ops that hand dy on. */
+void qp_grad_pass(qp_ctx *c, qp_tensor *t, const qp_tensor *like, const void *dy, double alpha);
+#endif
