@@ -38,8 +38,8 @@ qp_tensor *qp_attention(qp_ctx *c, qp_tensor *q, qp_tensor *k, qp_tensor *v, qp_
 /* y = silu(g) * u, same shapes.                              Shazeer 2020, arXiv:2002.05202 */
 qp_tensor *qp_swiglu(qp_ctx *c, qp_tensor *g, qp_tensor *u);
 
-/* y = x w^T, x (N, K), w (M, K); y (N, M). Gradients: x, and w, in f32 when w is a parameter, in
-   w's type otherwise. */
+/* y = x w^T, x (N, K), w (M, K); y (N, M): leading dimensions stay, so x may be (.., K). Gradients:
+   x, and w, in f32 when w is a parameter, in w's type otherwise. */
 qp_tensor *qp_linear(qp_ctx *c, qp_tensor *x, qp_tensor *w);
 
 /* y += scale * (dropout_p(x) a^T) b^T; returns y itself.     Hu et al. 2021, arXiv:2106.09685

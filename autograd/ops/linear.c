@@ -1,5 +1,6 @@
 #include "autograd/ops.h"
 #include "autograd/work.h"
+#include <string.h>
 
 enum { X, W };
 
@@ -38,13 +39,16 @@ static void linear_backward(qp_ctx *c, qp_node *node)
 
 static const qp_op linear_op = { "linear", linear_backward };
 
-/* y (N, M) of type `out`; both qp_linear and qp_logits. */
+/* y (.., M) of type `out`; both qp_linear and qp_logits. */
 static qp_tensor *product(qp_ctx *c, qp_tensor *x, qp_tensor *w, qp_storage out, const char *op)
 {
     QP_ASSERT(w->ndim == 2 && x->ndim >= 1 && qp_cols(x) == qp_cols(w), "%s: x %s, w %s", op,
               qp_str(x), qp_str(w));
     const int64_t n = qp_rows(x), m = qp_rows(w), k = qp_cols(x);
-    qp_tensor *y = qp_new(c, out, 2, (int64_t[]){ n, m });
+    int64_t shape[QP_MAX_DIMS];
+    memcpy(shape, x->shape, sizeof shape);
+    shape[x->ndim - 1] = m;
+    qp_tensor *y = qp_new(c, out, x->ndim, shape);
     const size_t bytes = qp_matmul_work();
     void *work = qp_arena_alloc(&c->arena, bytes);
     qp_k(c, x)->matmul_nt(y->data, out, 0, 1, x->data, w, 0, n, m, k, work);

@@ -20,6 +20,31 @@ START_TEST(gradient_matches_differences)
 }
 END_TEST
 
+START_TEST(leading_dimensions_stay)
+{
+    static const struct {
+        int ndim;
+        int64_t shape[4];
+    } at[] = { { 1, { 7 } }, { 3, { 2, 3, 7 } }, { 4, { 2, 1, 3, 7 } }, { 3, { 2, 0, 7 } } };
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    for (size_t i = 0; i < sizeof at / sizeof at[0]; i++) {
+        qp_tensor *in[] = { test_leaf(&c, QP_F64, at[i].ndim, at[i].shape, 1),
+                            test_param(&c, QP_F64, 2, (int64_t[]){ 3, 7 }, 2) };
+        qp_tensor *y = op(&c, in),
+                  *rows =
+                      qp_wrap_data(&c, QP_F64, 2, (int64_t[]){ qp_rows(in[0]), 7 }, in[0]->data);
+        ck_assert(y->ndim == at[i].ndim && qp_cols(y) == 3 && qp_rows(y) == qp_rows(in[0]));
+        for (int d = 0; d + 1 < y->ndim; d++) ck_assert(y->shape[d] == at[i].shape[d]);
+        if (qp_numel(y))
+            ck_assert_mem_eq(y->data, qp_linear(&c, rows, in[1])->data, qp_value_bytes(y));
+        c.tape = NULL;
+        if (qp_numel(y)) ck_assert_double_lt(gradcheck(&c, op, 2, in), 1e-9);
+    }
+    qp_ctx_release(&c);
+}
+END_TEST
+
 /* A weight that is an activation gets its gradient in its own type: bf16 keeps 8 bits of it. */
 START_TEST(activation_as_weight_gets_its_own_type)
 {
@@ -77,6 +102,7 @@ Suite *suite_linear(void)
     Suite *s = suite_create("linear");
     TCase *t = tcase_create("linear");
     tcase_add_test(t, gradient_matches_differences);
+    tcase_add_test(t, leading_dimensions_stay);
     tcase_add_test(t, activation_as_weight_gets_its_own_type);
     tcase_add_test(t, frozen_weight_and_input_leave_no_knot);
     tcase_add_exit_test(t, wrong_shape_exits_70, 70);
