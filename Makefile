@@ -116,6 +116,8 @@ check: ## what CI runs
 	@$(MAKE) --no-print-directory parity PARITY=-real
 soak: quipu ## the real model killed and resumed, one thread and two: the same bytes (half an hour)
 	tests/soak.sh
+mutants: ## one-line bugs planted in every backward: do the tests find them? N=150 or all, OP=name, SEED=n (a quarter of an hour)
+	CC="$(CC)" SHARED="$(SHARED)" tests/mutants.sh
 bench: $(B)/bench/run quipu ## this machine's peaks, and what training reaches of them
 	$(B)/bench/run
 demo: quipu ## train a small model, LoRA-tune it, sample from it: under four minutes
@@ -124,4 +126,4 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile
 clean: ## remove everything built
 	rm -rf build build-* quipu
-.PHONY: FORCE all test asan parity layers format format-check werror check soak bench demo help clean
+.PHONY: FORCE all test asan parity layers format format-check werror check soak mutants bench demo help clean

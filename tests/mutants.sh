@@ -1,0 +1,132 @@
+#!/bin/bash
+# Plants one-line bugs in the backwards, one at a time, and asks whether the op's own tests find them: the case NAME of
+# suite `ops` and the suites NAME, and the one of the op's file where it is another. tests/mutants.awk finds the places and
+# makes the bugs; tests/mutants.equal lists those that change nothing, with reasons. The working tree is left alone.
+# usage: tests/mutants.sh    N=150 how many, spread over the ops (N=all)   SEED=1 another choice   OP=name one op only
+#                            JOBS=2 at a time   KEEP=1 keeps the folder   CC, SHARED as make
+set -u
+cd "$(dirname "$0")/.."
+: "${N:=150}" "${SEED:=1}" "${OP:=}" "${JOBS:=$(nproc)}" "${CC:=gcc}" "${SHARED:=../shared}"
+QP_SHARED=$(cd "$SHARED" 2>/dev/null && pwd)
+export QP_SHARED OMP_WAIT_POLICY=passive QP_BUILD=build CK_VERBOSITY=silent CK_DEFAULT_TIMEOUT=20
+work=$(mktemp -d "${TMPDIR:-/tmp}/quipu-mutants.XXXXXX")
+trap '[ -n "${KEEP:-}" ] || rm -rf "$work"' EXIT
+trap 'exit 130' INT TERM
+begun=$(date +%s)
+sources="autograd/*.[ch] autograd/ops/*.c autograd/cpu/*.[ch]"
+tables=$(ls autograd/*.def | grep -v kernels.def)
+
+# The unchanged tree, built once with one instruction set; each job has a copy.
+build() { make -s "$@" CC="$CC" OPT=-O1 ISAS="${ISAS:-base}" V=1 build/tests/run >build.log 2>&1; }
+echo "mutants: building in $work"
+mkdir "$work/1" "$work/claimed" "$work/saved" && cp -r Makefile base autograd optim model data eval train cli tests "$work/1" || exit 2
+(cd "$work/1" && build -j"$JOBS") || { tail "$work/1/build.log"; exit 2; }
+
+# The commands that are an op's own tests: "SUITE CASE" a line. Each must pass on the unchanged tree.
+has_suite() { grep -q "^SUITE($1)" tests/suites.def; }
+own_tests() {
+    local file
+    file=$(grep -lE "\"$1\"|^ *[A-Z_]+\($1," autograd/ops/*.c $tables | head -n1)
+    file=${file##*/}
+    file=${file%.*}
+    for suite in "$1" "$file" $([ "$1" = tape ] || echo ops); do
+        has_suite "$suite" || continue
+        [ "$suite" = ops ] && echo "ops $1" || echo "$suite"
+    done | sort -u
+}
+run_test() { # suite [case], in a job's folder
+    env CK_RUN_SUITE="$1" ${2:+CK_RUN_CASE="$2"} timeout 300 build/tests/run >test.log 2>&1
+}
+plan=$work/plan list=$work/list
+awk -v skip=tests/mutants.equal -v only="$OP" -f tests/mutants.awk tests/mutants.equal $tables $sources >"$list" || exit 2
+# Round by round over the buckets; in each, lines that had none yet come first, in an order that SEED shuffles.
+awk -F'\t' -v seed="$SEED" -v limit="$N" '
+    function random() { state = (state * 69069 + 12345) % 4294967296; return state / 4294967296 }
+    BEGIN { state = seed * 7919 % 4294967296; for (i = 0; i < 10; i++) random() }
+    $1 == "mutant" { n++; mutant[n] = $0; bucket[n] = $2; at[n] = $4 ":" $5 }
+    END {
+        for (i = 1; i <= n; i++) order[i] = i
+        for (i = n; i > 1; i--) { j = int(random() * i) + 1; t = order[i]; order[i] = order[j]; order[j] = t }
+        for (i = 1; i <= n; i++) { m = order[i]; turn[m] = seen[bucket[m], at[m]]++; if (turn[m] > most) most = turn[m] }
+        for (r = 0; r <= most; r++)
+            for (i = 1; i <= n; i++) { m = order[i]; if (turn[m] == r) { k = ++count[bucket[m]]; pick[bucket[m], k] = m; if (k > deepest) deepest = k } }
+        nb = 0
+        for (i = 1; i <= n; i++) if (!known[bucket[i]]++) name[++nb] = bucket[i]
+        for (k = 1; k <= deepest; k++)
+            for (b = 1; b <= nb; b++)
+                if ((name[b], k) in pick && (limit == "all" || done < limit)) { done++; print mutant[pick[name[b], k]] }
+    }' "$list" | cut -f2- >"$plan"
+total=$(wc -l <"$plan")
+[ "$total" -gt 0 ] || { echo "mutants: none to plant${OP:+ in $OP}"; exit 2; }
+
+for op in $(cut -f2 "$plan" | sort -u); do
+    own_tests "$op" >"$work/tests.$op"
+    while read -r suite one; do
+        (cd "$work/1" && run_test $suite $one) && echo "$suite${one:+ $one}"
+    done <"$work/tests.$op" >"$work/passing.$op"
+    [ -s "$work/tests.$op" ] || echo "mutants: $op has no tests of its own"
+    cmp -s "$work/tests.$op" "$work/passing.$op" || {
+        echo "mutants: tests of $op fail on the unchanged tree: $(comm -23 "$work/tests.$op" "$work/passing.$op" | tr "\n" ";")"
+        exit 2
+    }
+done
+for ((job = 2; job <= JOBS; job++)); do cp -a "$work/1" "$work/$job"; done
+echo "mutants: $total of $(grep -c ^mutant "$list") possible, $(grep -c ^equal "$list") left out as equivalent, SEED=$SEED, ready after $(($(date +%s) - begun)) s"
+
+# The objects that a change of FILE at LINE can touch. A .def table's gradients are only in its kernels.
+objects() {
+    local stem=${1##*/}
+    case $1 in
+    *.def) find build -path "*/autograd/cpu/${stem%.def}.o" ;;
+    *.c) find build -path "*/${1%.c}.o" ;;
+    *) find build -name '*.d' -path '*/autograd/*' -exec grep -l -- "$1" {} + | sed 's/d$/o/' ;;
+    esac
+}
+# Objects keep their times, so that make rebuilds only those that are taken away.
+try() { # number
+    local bucket op file line rule text verdict=survived object
+    IFS=$'\t' read -r bucket op file line rule text < <(sed -n "$1p" "$plan")
+    rm -rf kept && mkdir kept && cp -p "$file" kept/source
+    sed -n "$1p" "$plan" | cut -f6- >kept/line
+    awk -v at="$line" -v from=kept/line 'NR == at { getline < from } { print }' kept/source >"$file"
+    touch -r kept/source "$file"
+    objects "$file" >kept/list
+    while read -r object; do mkdir -p "kept/${object%/*}" && mv "$object" "kept/$object"; done <kept/list
+    rm -f build/libquipu.a
+    if [ ! -s "$work/passing.$op" ]; then
+        verdict=survived
+    elif ! build; then
+        verdict="did not compile"
+    else
+        while read -r suite one; do
+            run_test $suite $one || { verdict=found; break; }
+        done <"$work/passing.$op"
+    fi
+    while read -r object; do mv "kept/$object" "$object"; done <kept/list
+    cp -p kept/source "$file"
+    printf '%s\t%s\t%s\t%s:%s\t%s\t%s\n' "$verdict" "$bucket" "$op" "$file" "$line" "$rule" \
+        "$(sed 's/[ \t]*\\$//; s/^[ \t]*//' kept/line)" >>"$work/result.$2"
+    [ "$verdict" = survived ] && printf 'survived: %s:%s (%s, tests of %s)\n    %s\n' "$file" "$line" "$rule" "$op" \
+        "$(sed 's/[ \t]*\\$//; s/^[ \t]*//' kept/line)"
+}
+job() {
+    cd "$work/$1" || exit 2
+    for ((i = 1; i <= total; i++)); do
+        mkdir "$work/claimed/$i" 2>/dev/null && try $i "$1"
+    done
+}
+for ((j = 1; j <= JOBS; j++)); do job $j & done
+wait
+
+cat "$work"/result.* >"$work/results"
+awk -F'\t' -v seconds=$(($(date +%s) - begun)) '
+    { all[$2]++; n[$2, $1]++; sum[$1]++ }
+    END {
+        printf "%-16s %8s %8s %8s %16s\n", "op or file", "planted", "found", "survived", "did not compile"
+        for (b in all) {
+            printf "%-16s %8d %8d %8d %16d\n", b, all[b] - n[b, "did not compile"], n[b, "found"], n[b, "survived"], n[b, "did not compile"] | "sort"
+        }
+        close("sort")
+        printf "mutants: %d planted, %d found, %d survived; %d more did not compile; %d min %d s\n", sum["found"] + sum["survived"], sum["found"], sum["survived"], sum["did not compile"], seconds / 60, seconds % 60
+        exit sum["survived"] > 0
+    }' "$work/results"
