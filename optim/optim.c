@@ -18,16 +18,22 @@ static qp_status unknown(const char *name, qp_err *err)
 qp_status qp_optim_init(qp_optim *o, const char *type, const qp_optim_settings *s, qp_params *p,
                         qp_err *err)
 {
-    *o = (qp_optim){ .params = p, .s = *s };
     for (int i = 0; i < TYPES; i++)
-        if (!strcmp(type, types[i]->name)) o->type = types[i];
-    if (!o->type) return unknown(type, err);
+        if (!strcmp(type, types[i]->name)) return qp_optim_init_type(o, types[i], s, p, err);
+    *o = (qp_optim){ 0 };
+    return unknown(type, err);
+}
+
+qp_status qp_optim_init_type(qp_optim *o, const qp_optim_type *type, const qp_optim_settings *s,
+                             qp_params *p, qp_err *err)
+{
+    *o = (qp_optim){ .type = type, .params = p, .s = *s };
     size_t bytes = qp_storage_bytes(qp_sum_storage(p->compute), p->n);
-    for (int i = 0; i < o->type->states; i++) {
+    for (int i = 0; i < type->states; i++) {
         o->state[i] = calloc(bytes ? bytes : 1, 1); /* pages are touched by the first step */
         if (o->state[i]) continue;
         qp_optim_release(o);
-        return qp_fail(err, QP_NOMEM, "optimizer %s: no memory for %zu bytes of state", type,
+        return qp_fail(err, QP_NOMEM, "optimizer %s: no memory for %zu bytes of state", type->name,
                        bytes);
     }
     return QP_OK;
@@ -39,7 +45,34 @@ void qp_optim_release(qp_optim *o)
     *o = (qp_optim){ 0 };
 }
 
+/* What the network reads, made anew from the masters. */
+static void round_values(qp_params *p, qp_ctx *c, int64_t lo, int64_t hi)
+{
+    if (p->value == p->master) return;
+    char *value = (char *)p->value + qp_storage_bytes(p->compute, lo);
+    qp_k(c, p->item->t)->cast_in(value, 0, (float *)p->master + lo, QP_F32, hi - lo);
+}
+
+void qp_optim_step_range(qp_optim *o, qp_ctx *c, int64_t lo, int64_t hi, double lr,
+                         double grad_scale, int64_t step)
+{
+    for (int g = 0; g < o->params->groups; g++) {
+        const qp_param_group *group = &o->params->group[g];
+        const qp_optim_range r = {
+            .lo = lo > group->lo ? lo : group->lo,
+            .hi = hi < group->hi ? hi : group->hi,
+            .lr = lr * group->lr_scale,
+            .weight_decay = group->decay ? o->s.weight_decay : 0,
+            .grad_scale = grad_scale,
+            .step = step,
+        };
+        if (r.lo >= r.hi) continue;
+        o->type->update(o, c, &r);
+        if (!o->type->writes_values) round_values(o->params, c, r.lo, r.hi);
+    }
+}
+
 void qp_optim_step(qp_optim *o, qp_ctx *c, double lr, double grad_scale, int64_t step)
 {
-    o->type->step(o, c, 0, o->params->n, lr, grad_scale, step);
+    qp_optim_step_range(o, c, 0, o->params->n, lr, grad_scale, step);
 }

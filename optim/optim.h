@@ -9,14 +9,24 @@ typedef struct {
 } qp_optim_settings;
 
 typedef struct qp_optim qp_optim;
+
+/* What one update works on: elements lo .. hi-1 of the flat arrays, all of one group. */
+typedef struct {
+    int64_t lo, hi;
+    double lr, weight_decay; /* the group's */
+    double grad_scale;       /* clipping: multiplies every gradient first */
+    int64_t step;            /* counts from 1 */
+} qp_optim_range;
+
+/* An optimiser of your own is such a type, given to qp_optim_init_type; make it the first member of
+   a struct when it has settings that qp_optim_settings lacks. */
 typedef struct {
     const char *name; /* "adamw" */
     int states;       /* state arrays of the store's size */
     const char *state_name[4];
-    /* Updates masters and values of elements lo .. hi-1, which may span groups. step counts from 1.
-     */
-    void (*step)(qp_optim *o, qp_ctx *c, int64_t lo, int64_t hi, double lr, double grad_scale,
-                 int64_t step);
+    /* From gradients and states to new masters. */
+    void (*update)(qp_optim *o, qp_ctx *c, const qp_optim_range *r);
+    bool writes_values; /* bf16 stores: update rounds masters to values itself */
 } qp_optim_type;
 
 struct qp_optim {
@@ -29,9 +39,15 @@ struct qp_optim {
 /* Unknown names: QP_USAGE naming the known ones. */
 qp_status qp_optim_init(qp_optim *o, const char *type, const qp_optim_settings *s, qp_params *p,
                         qp_err *err) QP_MUST_CHECK;
+/* The same for a type that is in no table; it must outlive o. */
+qp_status qp_optim_init_type(qp_optim *o, const qp_optim_type *type, const qp_optim_settings *s,
+                             qp_params *p, qp_err *err) QP_MUST_CHECK;
 void qp_optim_release(qp_optim *o);
 /* One update of everything: groups, rate scales and decay observed. */
 void qp_optim_step(qp_optim *o, qp_ctx *c, double lr, double grad_scale, int64_t step);
+/* One update of elements lo .. hi-1, which may span groups: a rank's share. */
+void qp_optim_step_range(qp_optim *o, qp_ctx *c, int64_t lo, int64_t hi, double lr,
+                         double grad_scale, int64_t step);
 
 /* Rate at step k (1-based) as a factor of the peak: transformers' formulas. Warm-up rises to 1 at
    step `warmup`, the end is reached at step `total`. lag 0: step k has f(k), so that no step is

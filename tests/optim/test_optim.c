@@ -1,3 +1,4 @@
+#include "autograd/cpu/quant.h"
 #include "base/rng.h"
 #include "optim/optim.h"
 #include "tests/model/tiny.h"
@@ -125,12 +126,56 @@ START_TEST(ranges_add_up_to_one_step)
     }
     int64_t n = p[0]->n, cut[] = { 0, 64, 1000, n - 3, n };
     qp_optim_step(&o[0], &c, 0.01, 1, 1);
-    for (int i = 0; i < 4; i++) o[1].type->step(&o[1], &c, cut[i], cut[i + 1], 0.01, 1, 1);
+    for (int i = 0; i < 4; i++) qp_optim_step_range(&o[1], &c, cut[i], cut[i + 1], 0.01, 1, 1);
     ck_assert_mem_eq(p[0]->master, p[1]->master, (size_t)n * sizeof(float));
     for (int k = 0; k < 2; k++) {
         qp_optim_release(&o[k]);
         qp_params_free(p[k]);
     }
+    qp_ctx_release(&c);
+}
+END_TEST
+
+/* Gradient descent with decoupled decay, as a user would write it. */
+static void descend(qp_optim *o, qp_ctx *c, const qp_optim_range *r)
+{
+    (void)c;
+    float *w = o->params->master, *seen = o->state[0];
+    const float *g = o->params->grad;
+    for (int64_t i = r->lo; i < r->hi; i++) {
+        w[i] -= (float)(r->lr * (r->grad_scale * (double)g[i] + r->weight_decay * (double)w[i]));
+        seen[i] += 1;
+    }
+}
+
+/* Groups, decay, states and the bf16 copy are the library's business, not the new type's. */
+START_TEST(an_optimizer_from_outside_is_used_like_ours)
+{
+    static const qp_optim_type descent = { "descent", 1, { "seen" }, descend, false };
+    qp_ctx c;
+    qp_err err = { 0 };
+    qp_optim o;
+    tiny_ctx(&c);
+    qp_params *p = two_parameters(QP_BF16);
+    ck_assert_msg(!qp_optim_init_type(&o, &descent, &settings, p, &err), "%s", err.msg);
+    double *before = malloc((size_t)p->n * sizeof *before);
+    for (int64_t i = 0; i < p->n; i++) {
+        before[i] = get(p, p->master, i);
+        put_gradient(p, i, (double)(i % 3));
+    }
+    qp_optim_step_range(&o, &c, 0, 30, 0.01, 0.5, 1);
+    qp_optim_step_range(&o, &c, 30, p->n, 0.01, 0.5, 1);
+    for (int64_t i = 0; i < p->n; i++) {
+        const double decay = i < 37 * 129 ? settings.weight_decay : 0; /* matrices come first */
+        const double want = before[i] - 0.01 * (0.5 * (double)(i % 3) + decay * before[i]);
+        ck_assert_double_eq_tol(get(p, p->master, i), want, 3e-7); /* a rounding of values near 4 */
+        ck_assert_double_eq(get(p, o.state[0], i), 1);
+        const double value = (double)qp_from_bf16(((const uint16_t *)p->value)[i]);
+        ck_assert_double_eq_tol(value, want, fabs(want) / 255 + 3e-7); /* half of bf16's last bit */
+    }
+    free(before);
+    qp_optim_release(&o);
+    qp_params_free(p);
     qp_ctx_release(&c);
 }
 END_TEST
@@ -174,6 +219,7 @@ Suite *suite_optim(void)
     tcase_add_loop_test(t, ten_steps_of_adamw_follow_its_formula, 0, 3);
     tcase_add_test(t, the_bf16_copy_follows_the_master);
     tcase_add_test(t, ranges_add_up_to_one_step);
+    tcase_add_test(t, an_optimizer_from_outside_is_used_like_ours);
     tcase_add_test(t, an_unknown_optimizer_is_refused_with_the_known_ones);
     tcase_add_test(t, clipping_is_torchs);
     suite_add_tcase(s, t);
