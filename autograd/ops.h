@@ -66,7 +66,7 @@ qp_tensor *qp_linear_xent(qp_ctx *c, qp_tensor *x, qp_tensor *w, const int32_t *
 qp_tensor *qp_linear_xent_in_chunks(qp_ctx *c, qp_tensor *x, qp_tensor *w, const int32_t *targets,
                                     double *nll, int64_t chunk);
 
-/* Whole logits x w^T in f32 (f64 for f64), for sampling and comparison: not differentiable,
-   recording must be off or no input may need a gradient. */
+/* Whole logits x w^T in f32 (f64 for f64), for sampling, comparison and losses of your own.
+   Gradients: as qp_linear, whose products take them rounded to x's type. */
 qp_tensor *qp_logits(qp_ctx *c, qp_tensor *x, qp_tensor *w);
 #endif

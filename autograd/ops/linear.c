@@ -5,7 +5,7 @@
 enum { X, W };
 
 /* dw in w's own type when w is an activation: the product gives sums, which are then rounded. */
-static void weight_gradient(qp_ctx *c, qp_node *node, void *work)
+static void weight_gradient(qp_ctx *c, qp_node *node, const void *dy, void *work)
 {
     qp_tensor *x = node->in[X], *w = node->in[W];
     const int64_t n = qp_rows(x), m = qp_rows(w), k = qp_cols(x);
@@ -13,12 +13,12 @@ static void weight_gradient(qp_ctx *c, qp_node *node, void *work)
     void *dw = qp_grad(c, w, &beta);
     if (!dw) return;
     if (qp_grad_storage(w) == qp_sum_storage(x->storage)) {
-        qp_k(c, x)->matmul_tn(dw, beta, 1, node->out->grad, x->data, n, m, k, work);
+        qp_k(c, x)->matmul_tn(dw, beta, 1, dy, x->data, n, m, k, work);
         return;
     }
     const size_t bytes = qp_sum_bytes(x, m * k);
     void *sums = qp_arena_alloc(&c->arena, bytes);
-    qp_k(c, x)->matmul_tn(sums, 0, 1, node->out->grad, x->data, n, m, k, work);
+    qp_k(c, x)->matmul_tn(sums, 0, 1, dy, x->data, n, m, k, work);
     qp_k(c, w)->cast_in(dw, beta, sums, qp_sum_storage(x->storage), m * k);
     qp_arena_recycle(&c->arena, sums, bytes);
 }
@@ -26,24 +26,31 @@ static void weight_gradient(qp_ctx *c, qp_node *node, void *work)
 static void linear_backward(qp_ctx *c, qp_node *node)
 {
     qp_tensor *x = node->in[X], *w = node->in[W];
+    const qp_tensor *y = node->out;
     const int64_t n = qp_rows(x), m = qp_rows(w), k = qp_cols(x);
     const size_t bytes = qp_matmul_work();
+    /* f32 logits of a bf16 model: products take gradients of x's type. */
+    const size_t narrow_bytes =
+        y->storage == x->storage ? 0 : qp_storage_bytes(x->storage, qp_numel(y));
+    void *narrow = narrow_bytes ? qp_arena_alloc(&c->arena, narrow_bytes) : NULL;
+    if (narrow) qp_k(c, x)->cast_in(narrow, 0, y->grad, y->storage, qp_numel(y));
+    const void *dy = narrow ? narrow : y->grad;
     double beta;
     void *dx = qp_grad(c, x, &beta), *work = qp_arena_alloc(&c->arena, bytes);
-    if (dx)
-        qp_k(c, x)->matmul_nn(dx, qp_grad_storage(x), beta, 1, node->out->grad, w, 0, n, m, k,
-                              work);
-    weight_gradient(c, node, work);
+    if (dx) qp_k(c, x)->matmul_nn(dx, qp_grad_storage(x), beta, 1, dy, w, 0, n, m, k, work);
+    weight_gradient(c, node, dy, work);
     qp_arena_recycle(&c->arena, work, bytes);
+    qp_arena_recycle(&c->arena, narrow, narrow_bytes);
 }
 
 static const qp_op linear_op = { "linear", linear_backward };
 
-/* y (.., M) of type `out`; both qp_linear and qp_logits. */
+/* y (.., M) of type `out`. */
 static qp_tensor *product(qp_ctx *c, qp_tensor *x, qp_tensor *w, qp_storage out, const char *op)
 {
     QP_ASSERT(w->ndim == 2 && x->ndim >= 1 && qp_cols(x) == qp_cols(w), "%s: x %s, w %s", op,
               qp_str(x), qp_str(w));
+    QP_ASSERT(!w->needs_grad || w->storage < QP_NCOMPUTE, "%s: a gradient for w %s", op, qp_str(w));
     const int64_t n = qp_rows(x), m = qp_rows(w), k = qp_cols(x);
     int64_t shape[QP_MAX_DIMS];
     memcpy(shape, x->shape, sizeof shape);
@@ -53,21 +60,16 @@ static qp_tensor *product(qp_ctx *c, qp_tensor *x, qp_tensor *w, qp_storage out,
     void *work = qp_arena_alloc(&c->arena, bytes);
     qp_k(c, x)->matmul_nt(y->data, out, 0, 1, x->data, w, 0, n, m, k, work);
     qp_arena_recycle(&c->arena, work, bytes);
+    qp_record(c, sizeof(qp_node), &linear_op, y, QP_IN([X] = x, [W] = w));
     return y;
 }
 
 qp_tensor *qp_linear(qp_ctx *c, qp_tensor *x, qp_tensor *w)
 {
-    QP_ASSERT(!w->needs_grad || w->storage < QP_NCOMPUTE, "linear: a gradient for w %s", qp_str(w));
-    qp_tensor *y = product(c, x, w, x->storage, "linear");
-    qp_record(c, sizeof(qp_node), &linear_op, y, QP_IN([X] = x, [W] = w));
-    return y;
+    return product(c, x, w, x->storage, "linear");
 }
 
 qp_tensor *qp_logits(qp_ctx *c, qp_tensor *x, qp_tensor *w)
 {
-    QP_ASSERT(!c->recording || (!x->needs_grad && !w->needs_grad),
-              "logits: x %s, w %s would need a gradient, and this op has none", qp_str(x),
-              qp_str(w));
     return product(c, x, w, qp_sum_storage(x->storage), "logits");
 }
