@@ -19,6 +19,11 @@ typedef struct qp_tensor {
     bool needs_grad, is_param;
 } qp_tensor;
 
+/* A rank and a shape, for the two arguments that functions take: qp_reshape(c, x, QP_SHAPE(n, -1)).
+ */
+#define QP_SHAPE(...)                                                                              \
+    (int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)), (int64_t[]) { __VA_ARGS__ }
+
 static inline int64_t qp_numel(const qp_tensor *t)
 {
     int64_t n = 1;

@@ -43,6 +43,13 @@ qp_status qp_wrap(qp_err *err, const char *fmt, ...)
     return err->status;
 }
 
+void qp_must(qp_status rc, const qp_err *err)
+{
+    if (!rc) return;
+    fprintf(stderr, "quipu: %s\n", err->msg);
+    exit(rc);
+}
+
 void qp_fatal(qp_status status, const char *file, int line, const char *fmt, ...)
 {
     char msg[2000]; /* one write: other threads' lines cannot come between */

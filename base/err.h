@@ -30,6 +30,10 @@ qp_status qp_fail(qp_err *err, qp_status status, const char *fmt, ...) QP_PRINTF
 /* Puts "what: " in front of the message there; returns its status unchanged. */
 qp_status qp_wrap(qp_err *err, const char *fmt, ...) QP_PRINTF(2, 3);
 
+/* For programs with nothing to undo: unless rc is QP_OK, prints err's message and exits with rc.
+   `qp_must(qp_params_seal(p, &err), &err);` */
+void qp_must(qp_status rc, const qp_err *err);
+
 /* Where nothing can be undone: prints the place and the message, exits with the status. */
 _Noreturn void qp_fatal(qp_status status, const char *file, int line, const char *fmt, ...)
     QP_PRINTF(4, 5);

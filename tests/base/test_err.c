@@ -82,6 +82,14 @@ START_TEST(an_overflowing_buffer_exits_71)
 }
 END_TEST
 
+START_TEST(what_must_work_goes_on_or_exits_with_its_status)
+{
+    qp_err err = { 0 };
+    qp_must(QP_OK, &err);
+    qp_must(qp_fail(&err, QP_BADFILE, "a.bin: empty"), &err);
+}
+END_TEST
+
 Suite *suite_err(void)
 {
     Suite *s = suite_create("err");
@@ -91,6 +99,7 @@ Suite *suite_err(void)
     tcase_add_test(t, a_message_may_quote_the_one_before);
     tcase_add_test(t, long_messages_are_cut_and_the_cause_is_kept);
     tcase_add_exit_test(t, a_false_assertion_exits_70, QP_BUG);
+    tcase_add_exit_test(t, what_must_work_goes_on_or_exits_with_its_status, QP_BADFILE);
     tcase_add_test(t, a_buffer_grows_and_stays_terminated);
     tcase_add_exit_test(t, an_overflowing_size_exits_71, QP_NOMEM);
     tcase_add_exit_test(t, an_overflowing_count_exits_71, QP_NOMEM);
