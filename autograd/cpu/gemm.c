@@ -127,13 +127,14 @@ static void task(const job *j, int64_t i0, int64_t c0, char *work)
 static int64_t parts_of(int64_t n, int64_t part) { return (n + part - 1) / part; }
 
 /* The largest blocks that a task may have, then smaller ones until every thread has two tasks and
-   as many as the others. The thread count may decide only what no bit depends on: the block of a
-   row, and with some products the block of a column. */
-static void cut(job *j, int64_t threads)
+   as many as the others, all `batches` together. The thread count may decide only what no bit
+   depends on: the block of a row, and with some products the block of a column. */
+static void cut(job *j, int64_t batches, int64_t threads)
 {
     const qp_product *p = j->p;
     int64_t across = parts_of(j->cols, p->cols), down = parts_of(j->rows, p->rows), tasks;
-    while ((tasks = across * down) < 2 * threads || (tasks % threads && tasks < 8 * threads)) {
+    while ((tasks = across * down * batches) < 2 * threads ||
+           (tasks % threads && tasks < 8 * threads)) {
         bool rows = (!j->ta || p->any_block) && j->rows / down > QP_TILE_ROWS,
              cols = p->any_block && j->cols / across > 64;
         if (!rows && !cols) break;
@@ -147,21 +148,46 @@ static void cut(job *j, int64_t threads)
     j->step = even(j->depth, p->depth, 16);
 }
 
-static void run(job *j, void *work)
+/* Task i of product `number` of a batch: the same job elsewhere. */
+static void task_of_batch(const job *all, const qp_loops *batch, int64_t number, int64_t i,
+                          char *work)
 {
-    if (j->depth == 0 && j->beta == 0) memset(j->c, 0, qp_storage_bytes(j->cs, j->rows * j->cols));
-    if (j->rows == 0 || j->cols == 0 || j->depth == 0) return;
+    job j = *all;
+    qp_tensor a = *j.a, b = *j.b;
+    a.data = (T *)a.data + qp_loops_at(batch, 1, number);
+    if (b.storage == QP_T) b.data = (T *)b.data + qp_loops_at(batch, 2, number);
+    j.a = &a;
+    j.b = &b;
+    j.c = (char *)j.c + qp_storage_bytes(j.cs, qp_loops_at(batch, 0, number));
+    const int64_t across = parts_of(j.cols, j.block_cols);
+    task(&j, i / across * j.block_rows, i % across * j.block_cols, work);
+}
+
+/* One product for every round of the loops: operand 0 is C, 1 A, 2 B. Tasks of all products share
+   the threads, so that many small ones use them as well as one large. */
+static void run_batch(job *j, const qp_loops *batch, void *work)
+{
+    const int64_t batches = qp_loops_count(batch);
+    if (j->depth == 0 && j->beta == 0)
+        memset(j->c, 0, qp_storage_bytes(j->cs, batches * j->rows * j->cols));
+    if (j->rows == 0 || j->cols == 0 || j->depth == 0 || batches == 0) return;
     int threads = omp_get_max_threads();
-    bool parallel = threads > 1 && j->rows * j->cols * j->depth > 64 * QP_GRAIN;
-    cut(j, parallel ? threads : 1);
-    int64_t across = parts_of(j->cols, j->block_cols), down = parts_of(j->rows, j->block_rows);
+    bool parallel = threads > 1 && batches * j->rows * j->cols * j->depth > 64 * QP_GRAIN;
+    cut(j, batches, parallel ? threads : 1);
+    const int64_t tasks = parts_of(j->cols, j->block_cols) * parts_of(j->rows, j->block_rows);
     if (!parallel)
         omp_set_num_threads(1); /* outside a region the library would start threads itself */
 #pragma omp parallel for schedule(dynamic) if (parallel)
-    for (int64_t i = 0; i < across * down; i++)
-        task(j, i / across * j->block_rows, i % across * j->block_cols,
-             (char *)work + (size_t)omp_get_thread_num() * QP_PRODUCT_BYTES);
+    for (int64_t i = 0; i < batches * tasks; i++)
+        task_of_batch(j, batch, i / tasks, i % tasks,
+                      (char *)work + (size_t)omp_get_thread_num() * QP_PRODUCT_BYTES);
     omp_set_num_threads(threads);
+}
+
+static void run(job *j, void *work)
+{
+    const qp_loops one = { 0 };
+    run_batch(j, &one, work);
 }
 
 /* A matrix over the caller's memory. */
@@ -231,4 +257,24 @@ void K(matmul_tn)(void *dw, double beta, double alpha, const void *dy, const voi
               .alpha = alpha,
               .in_place = plain(QP_R, beta, alpha) };
     run(&j, work);
+}
+
+void K(matmul_batch)(void *y, qp_storage ys, double beta, const void *a_, const void *b_, bool ta,
+                     bool tb, int64_t m, int64_t n, int64_t k, const qp_loops *batch, void *work)
+{
+    qp_tensor a = matrix(a_, ta ? k : m, ta ? m : k), b = matrix(b_, tb ? n : k, tb ? k : n);
+    job j = { .p = qp_product_for(QP_T),
+              .rows = m,
+              .cols = n,
+              .depth = k,
+              .a = &a,
+              .b = &b,
+              .ta = ta,
+              .tb = tb,
+              .c = y,
+              .cs = ys,
+              .beta = beta,
+              .alpha = 1,
+              .in_place = plain(ys, beta, 1) };
+    run_batch(&j, batch, work);
 }
