@@ -98,6 +98,7 @@ START_TEST(logits_have_linears_gradients)
     qp_tensor *exact[] = { test_leaf(&c, QP_F64, 2, (int64_t[]){ 37, 13 }, 1),
                            test_param(&c, QP_F64, 2, (int64_t[]){ 19, 13 }, 2) };
     ck_assert_double_lt(gradcheck(&c, logits, 2, exact), 1e-9);
+    test_run(&c, logits, 2, exact);
     qp_tensor *in[] = { test_leaf(&c, QP_BF16, 2, (int64_t[]){ 37, 13 }, 1),
                         test_param(&c, QP_BF16, 2, (int64_t[]){ 19, 13 }, 2) };
     ck_assert_int_eq(test_run(&c, logits, 2, in)->storage, QP_F32);
