@@ -32,6 +32,14 @@ typedef struct {
 /* Of a contiguous tensor of this shape; gone[i] says whether dimension i is reduced. */
 qp_reduction qp_reduction_of(int ndim, const int64_t *shape, const bool *gone);
 
+/* Lines along one axis of x and of an index into it (autograd/ops/gather.c). Operand 0 of across is
+   the index, 1 is x. */
+typedef struct {
+    qp_loops across;
+    int64_t length, step;      /* x's size along the axis, and its stride */
+    int64_t count, index_step; /* the index's */
+} qp_lines;
+
 static inline int64_t qp_loops_count(const qp_loops *l)
 {
     int64_t n = 1;

@@ -29,15 +29,23 @@ static void no_loss_f32(void *top, void *sum, void *hit, const void *logits, con
     for (int64_t i = 0; i < n; i++) ((float *)sum)[i] = 1;
 }
 
+/* Indices must lie within what they are for. */
+static void no_argmax(int32_t *index, const void *x, const qp_reduction *r)
+{
+    memset(index, 0, (size_t)qp_loops_count(&r->kept) * sizeof *index);
+}
+
 #define QP_KERNEL(name, args) .name = null_##name,
 static const qp_kernels nothing_f64 = {
 #include "autograd/kernels.def"
     .sumsq = no_norm,
+    .argmax = no_argmax,
     .xent_chunk = no_loss_f64,
 };
 static const qp_kernels nothing_f32 = {
 #include "autograd/kernels.def"
     .sumsq = no_norm,
+    .argmax = no_argmax,
     .xent_chunk = no_loss_f32,
 };
 #undef QP_KERNEL

@@ -2,11 +2,13 @@
    shapes and the thread setting alone: the null backend's plan depends on it. */
 #ifndef QP_AUTOGRAD_WORK_H
 #define QP_AUTOGRAD_WORK_H
-#include "base/dtype.h"
+#include "autograd/loops.h"
 
 enum {
     QP_NORM_BLOCK = 64,  /* rows whose part of dw is summed together */
     QP_SUM_BLOCK = 4096, /* elements of one partial sum of squares */
+    QP_SCATTER_TASKS = 16,
+    QP_SCATTER_LINES = 8, /* done together where they lie side by side */
 };
 
 /* One row of sums a block. */
@@ -19,6 +21,18 @@ static inline size_t qp_rmsnorm_work(qp_storage compute, int64_t n, int64_t d)
 static inline size_t qp_sumsq_work(int64_t n)
 {
     return (size_t)((n + QP_SUM_BLOCK - 1) / QP_SUM_BLOCK) * sizeof(double);
+}
+
+static inline int64_t qp_scatter_lines(const qp_lines *s)
+{
+    return s->index_step == 1 ? 1 : QP_SCATTER_LINES;
+}
+/* A sum for each element of the lines in hand, for every task. */
+static inline size_t qp_scatter_work(const qp_lines *s)
+{
+    const int64_t lines = qp_loops_count(&s->across), each = qp_scatter_lines(s);
+    const int64_t most = QP_SCATTER_TASKS * each;
+    return (size_t)((lines < most ? lines : most) * s->length) * sizeof(double);
 }
 
 /* Attention: scratch for every thread that may run; backward also sums of dk and dv. */

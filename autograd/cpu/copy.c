@@ -10,6 +10,10 @@ static void copy_row(const row *r)
     if (sy == 1 && sx == 1) {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++) y[i] = ACC(y[i], r->beta, alpha * LD(x[i]));
+    } else if (sy == 1 && sx == 0) {
+        const R v = alpha * LD(*x);
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++) y[i] = ACC(y[i], r->beta, v);
     } else {
         for (int64_t i = 0; i < n; i++) y[i * sy] = ACC(y[i * sy], r->beta, alpha * LD(x[i * sx]));
     }
