@@ -89,10 +89,10 @@ void parity_compare(parity *p, const char *metric, const char *what, const doubl
     bool nan = false;
     for (int64_t i = 0; i < n; i++) {
         double d = fabs(got[i] - want[i]);
-        if (got[i] == want[i]) d = 0; /* equal infinities */
+        if (got[i] == want[i] || (isnan(got[i]) && isnan(want[i]))) d = 0; /* not finite, alike */
         nan |= isnan(d);
         diff = fmax(diff, d);
-        largest = fmax(largest, fabs(want[i]));
+        if (isfinite(want[i])) largest = fmax(largest, fabs(want[i]));
         relative = fmax(relative, d == 0 ? 0 : d / fabs(want[i]));
         sum += d * d;
         norm += want[i] * want[i];
