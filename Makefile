@@ -13,7 +13,11 @@ WARN      = -Wall -Wextra -Wshadow -Wconversion -Wno-sign-conversion -Wstrict-pr
             -Wvla -Wundef $(if $(WERROR),-Werror)
 OPT      ?= -O3
 # No -ffast-math: NaN must stay NaN. No -march=native: kernels are built for several instruction sets.
-CFLAGS    = -std=gnu11 $(OPT) -g -fno-math-errno -fno-trapping-math -fopenmp -pthread $(WARN) -I. -D_GNU_SOURCE $(SAN) $(INC) $(EXTRA)
+# One set of objects for both libraries: ld turns what -fPIC adds back into direct calls in programs and, where
+# exports are bound, in the shared one. A fatal handler in C++ may throw through our frames.
+LIBFLAGS  = -fPIC -fno-semantic-interposition -fexceptions
+CFLAGS    = -std=gnu11 $(OPT) -g -fno-math-errno -fno-trapping-math -fopenmp -pthread $(LIBFLAGS) $(WARN) -I. -D_GNU_SOURCE \
+            $(SAN) $(INC) $(EXTRA)
 SAN       = $(if $(ASAN),-fsanitize=address$(comma)undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
 comma     = ,
 SAY       = $(if $(V),,@echo '  $@'; )# V=1 shows whole commands
@@ -49,12 +53,24 @@ BENCH     = $(wildcard bench/*.c)
 OBJ       = $(SRC:%.c=$(B)/%.o) $(foreach b,$(BUILDS),$(LOOPS:%.c=$(B)/$(b)/%.o))
 LIB       = $(B)/libquipu.a
 
-all: quipu ## the program
+VERSION  := $(shell sed -n 's/^\#define QP_VERSION "\(.*\)"/\1/p' train/versions.h)
+SONAME    = libquipu.so.$(firstword $(subst ., ,$(VERSION)))
+SO        = $(B)/libquipu.so.$(VERSION)
+PREFIX   ?= /usr/local
+LIBDIR   ?= $(PREFIX)/lib
+
+all: quipu $(SO) ## the program and the libraries
 quipu: $(B)/quipu
 	@cp -f $< $@
 $(LIB): $(OBJ)
 	@rm -f $@
 	@ar rcs $@ $^
+# Nothing but qp_ names leaves it, and its own calls go to itself whatever the program defines.
+$(SO): $(OBJ)
+	@echo '{ global: qp_*; local: *; };' > $(B)/exports
+	$(SAY)$(CC) $(CFLAGS) -shared -Wl,-soname,$(SONAME),--version-script=$(B)/exports,-Bsymbolic-functions,-z,defs \
+	    $^ -o $@ $(LIBS)
+	@ln -sf $(@F) $(B)/$(SONAME); ln -sf $(SONAME) $(B)/libquipu.so
 $(B)/quipu: $(CLI:%.c=$(B)/%.o) $(LIB)
 	$(SAY)$(CC) $(CFLAGS) $^ -o $@ $(LIBS)
 $(B)/tests/run: $(patsubst %.c,$(B)/%.o,$(filter-out $(PARITY_SRC),$(TEST))) $(LIB)
@@ -114,6 +130,24 @@ check: ## what CI runs
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory asan
 	@$(MAKE) --no-print-directory parity PARITY=-real
+# The headers are what quipu.h includes, found by the compiler.
+HEADERS   = $(sort $(filter-out -%,$(filter %.h %.def,$(shell $(CC) $(CFLAGS) -MM -x c quipu.h))))
+BIN_TO    = $(DESTDIR)$(PREFIX)/bin
+LIB_TO    = $(DESTDIR)$(LIBDIR)
+INC_TO    = $(DESTDIR)$(PREFIX)/include/quipu
+install: all ## program, libraries, headers, pkg-config file; PREFIX=/usr/local DESTDIR=
+	@install -d $(BIN_TO) $(LIB_TO)/pkgconfig $(sort $(dir $(HEADERS:%=$(INC_TO)/%)))
+	install -m 755 $(B)/quipu $(BIN_TO)/quipu
+	install -m 644 $(LIB) $(LIB_TO)/libquipu.a
+	install -m 755 $(SO) $(LIB_TO)/$(notdir $(SO))
+	@ln -sf $(notdir $(SO)) $(LIB_TO)/$(SONAME); ln -sf $(SONAME) $(LIB_TO)/libquipu.so
+	@for h in $(HEADERS); do install -m 644 $$h $(INC_TO)/$$h || exit 1; done
+	@sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|; s|@LIBS@|$(LIBS)|' quipu.pc.in \
+	    > $(LIB_TO)/pkgconfig/quipu.pc
+	@echo 'installed: pkg-config --cflags --libs quipu (PKG_CONFIG_PATH=$(LIBDIR)/pkgconfig)'
+uninstall: ## what install put there, with the same PREFIX and DESTDIR
+	rm -f $(BIN_TO)/quipu $(LIB_TO)/libquipu.a $(LIB_TO)/libquipu.so* $(LIB_TO)/pkgconfig/quipu.pc
+	rm -rf $(INC_TO)
 soak: quipu ## the real model killed and resumed, one thread and two: the same bytes (half an hour)
 	tests/soak.sh
 mutants: ## one-line bugs planted in every backward: do the tests find them? N=150 or all, OP=name, SEED=n (a quarter of an hour)
@@ -126,4 +160,4 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile
 clean: ## remove everything built
 	rm -rf build build-* quipu
-.PHONY: FORCE all test asan parity layers format format-check werror check soak mutants bench demo help clean
+.PHONY: FORCE all install uninstall test asan parity layers format format-check werror check soak mutants bench demo help clean

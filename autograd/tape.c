@@ -1,4 +1,4 @@
-#include "autograd/tape.h"
+#include "autograd/profile.h"
 #include <string.h>
 #include <unistd.h>
 
@@ -26,16 +26,28 @@ void qp_ctx_release(qp_ctx *c)
     *c = (qp_ctx){ 0 };
 }
 
+void qp_ctx_reset(qp_ctx *c)
+{
+    qp_arena_reset(&c->arena);
+    c->tape = NULL;
+    c->recording = true;
+    if (c->profile) c->profile->open = NULL;
+}
+
 qp_tensor *qp_wrap_data(qp_ctx *c, qp_storage storage, int ndim, const int64_t *shape, void *data)
 {
     QP_ASSERT(ndim >= 0 && ndim <= QP_MAX_DIMS, "a tensor of %d dimensions", ndim);
-    qp_tensor *t = qp_arena_alloc(&c->arena, sizeof *t);
-    *t = (qp_tensor){ .storage = storage, .ndim = ndim, .data = data };
-    for (int i = 0; i < ndim; i++) {
-        QP_ASSERT(shape[i] >= 0, "dimension %d of a tensor is %lld", i, (long long)shape[i]);
-        t->shape[i] = shape[i];
+    qp_tensor t = { .storage = storage, .ndim = ndim, .data = data };
+    for (int64_t i = 0, values = 1; i < ndim; i++) {
+        QP_ASSERT(shape[i] >= 0, "dimension %d of a tensor is %lld", (int)i, (long long)shape[i]);
+        QP_ASSERT(!__builtin_mul_overflow(values, shape[i], &values) && values <= INT64_MAX / 16,
+                  "dimension %d of a tensor is %lld: more values than can be addressed", (int)i,
+                  (long long)shape[i]);
+        t.shape[i] = shape[i];
     }
-    return t;
+    qp_tensor *made = qp_arena_alloc(&c->arena, sizeof t);
+    *made = t;
+    return made;
 }
 
 qp_tensor *qp_new(qp_ctx *c, qp_storage storage, int ndim, const int64_t *shape)

@@ -57,6 +57,11 @@ struct qp_ctx {
 qp_status qp_ctx_init(qp_ctx *c, const qp_backend *be, size_t budget_bytes,
                       qp_err *err) QP_MUST_CHECK;
 void qp_ctx_release(qp_ctx *c);
+/* As after qp_ctx_init, whatever was going on: the tape is dropped, every scope closed, every
+   tensor of the context gone, recording on. For what a fatal handler jumped out of. Settings
+   (recompute, residency, profile) stay; rng stands where it was, which in a segment's backward is
+   in the past. */
+void qp_ctx_reset(qp_ctx *c);
 
 qp_tensor *qp_new(qp_ctx *c, qp_storage storage, int ndim, const int64_t *shape);
 static inline qp_tensor *qp_like(qp_ctx *c, const qp_tensor *t)

@@ -49,6 +49,14 @@ void qp_arena_release(qp_arena *a)
     *a = (qp_arena){ 0 };
 }
 
+void qp_arena_reset(qp_arena *a)
+{
+    QP_HIDE(a->base, a->used);
+    a->used = 0;
+    a->root = (qp_scope){ 0 };
+    a->scope = &a->root;
+}
+
 /* Unlinks the first block of size n from the list at *head. */
 static void *take(void **head, size_t n)
 {

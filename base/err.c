@@ -50,6 +50,20 @@ void qp_must(qp_status rc, const qp_err *err)
     exit(rc);
 }
 
+static _Thread_local struct {
+    qp_fatal_handler *handler;
+    void *arg;
+    int held;
+} on_fatal;
+
+void qp_on_fatal(qp_fatal_handler *handler, void *arg)
+{
+    on_fatal.handler = handler;
+    on_fatal.arg = arg;
+}
+
+void qp_on_fatal_hold(bool hold) { on_fatal.held += hold ? 1 : -1; }
+
 void qp_fatal(qp_status status, const char *file, int line, const char *fmt, ...)
 {
     char msg[2000]; /* one write: other threads' lines cannot come between */
@@ -57,6 +71,8 @@ void qp_fatal(qp_status status, const char *file, int line, const char *fmt, ...
     va_start(ap, fmt);
     vsnprintf(msg, sizeof msg, fmt, ap);
     va_end(ap);
+    one_line(msg);
+    if (on_fatal.handler && !on_fatal.held) on_fatal.handler(on_fatal.arg, status, msg);
     fprintf(stderr, "quipu: %s (%s:%d)\n", msg, file, line);
     if (getenv("QP_ABORT")) abort(); /* a core file or a debugger's stop */
     exit(status);

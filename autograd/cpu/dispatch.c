@@ -154,12 +154,20 @@ static void choose_bf16(void)
         chosen[QP_BF16] = FIRST_SOUND(own, dnnl, constant, f32);
 }
 
+/* A jump out of pthread_once would lock out everybody else for good. */
+static void once(pthread_once_t *control, void (*choose)(void))
+{
+    qp_on_fatal_hold(true);
+    pthread_once(control, choose);
+    qp_on_fatal_hold(false);
+}
+
 const qp_product *qp_product_for(qp_storage compute)
 {
-    static pthread_once_t once[QP_NCOMPUTE] = { PTHREAD_ONCE_INIT, PTHREAD_ONCE_INIT,
-                                                PTHREAD_ONCE_INIT };
+    static pthread_once_t control[QP_NCOMPUTE] = { PTHREAD_ONCE_INIT, PTHREAD_ONCE_INIT,
+                                                   PTHREAD_ONCE_INIT };
     static void (*const choose[])(void) = { choose_f64, choose_f32, choose_bf16 };
-    pthread_once(&once[compute], choose[compute]);
+    once(&control[compute], choose[compute]);
     return chosen[compute].product;
 }
 
@@ -177,8 +185,8 @@ static void choose_backend(void)
 
 const qp_backend *qp_cpu_backend(void)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, choose_backend);
+    static pthread_once_t control = PTHREAD_ONCE_INIT;
+    once(&control, choose_backend);
     return &backend;
 }
 

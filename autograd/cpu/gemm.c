@@ -177,10 +177,12 @@ static void run_batch(job *j, const qp_loops *batch, void *work)
     const int64_t tasks = parts_of(j->cols, j->block_cols) * parts_of(j->rows, j->block_rows);
     if (!parallel)
         omp_set_num_threads(1); /* outside a region the library would start threads itself */
+    qp_on_fatal_hold(true);     /* a library's failure below must not jump out of the region */
 #pragma omp parallel for schedule(dynamic) if (parallel)
     for (int64_t i = 0; i < batches * tasks; i++)
         task_of_batch(j, batch, i / tasks, i % tasks,
                       (char *)work + (size_t)omp_get_thread_num() * QP_PRODUCT_BYTES);
+    qp_on_fatal_hold(false);
     omp_set_num_threads(threads);
 }
 

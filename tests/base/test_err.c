@@ -1,6 +1,9 @@
 #include "base/buf.h"
 #include "tests/suites.h"
+#include <pthread.h>
+#include <setjmp.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
 START_TEST(a_failure_gives_status_and_message)
@@ -90,6 +93,69 @@ START_TEST(what_must_work_goes_on_or_exits_with_its_status)
 }
 END_TEST
 
+/* Where a handler has jumped to, and what it was told. */
+static jmp_buf out;
+static char told[64];
+static void jump(void *arg, qp_status status, const char *message)
+{
+    snprintf(told, sizeof told, "%s %d: %s", (const char *)arg, status, message);
+    longjmp(out, 1);
+}
+
+START_TEST(a_handler_may_jump_out_instead_of_exit)
+{
+    qp_on_fatal(jump, "core");
+    if (!setjmp(out)) QP_ASSERT(1 == 2, "add: a (5,\n7), b (%d, 5)", 7);
+    ck_assert_str_eq(told, "core 70: add: a (5,?7), b (7, 5)");
+    if (!setjmp(out)) qp_xcalloc(SIZE_MAX / 2, 3);
+    ck_assert_int_eq(strncmp(told, "core 71: ", 9), 0);
+}
+END_TEST
+
+static void come_back(void *arg, qp_status status, const char *message)
+{
+    (void)arg, (void)status, (void)message;
+}
+START_TEST(a_handler_that_returns_changes_nothing_exits_70)
+{
+    qp_on_fatal(come_back, NULL);
+    QP_ASSERT(false, "as ever");
+}
+END_TEST
+
+START_TEST(a_handler_taken_back_is_gone_exits_70)
+{
+    qp_on_fatal(jump, "core");
+    qp_on_fatal(NULL, NULL);
+    if (!setjmp(out)) QP_ASSERT(false, "as ever");
+}
+END_TEST
+
+START_TEST(a_handler_on_hold_is_not_called_exits_70)
+{
+    qp_on_fatal(jump, "core");
+    qp_on_fatal_hold(true);
+    qp_on_fatal_hold(true);
+    qp_on_fatal_hold(false);
+    if (!setjmp(out)) QP_ASSERT(false, "still held");
+}
+END_TEST
+
+static void *fail_here(void *arg)
+{
+    (void)arg;
+    QP_ASSERT(false, "in another thread");
+    return NULL;
+}
+START_TEST(a_handler_is_its_threads_own_exits_70)
+{
+    qp_on_fatal(jump, "core");
+    pthread_t t;
+    if (setjmp(out) || pthread_create(&t, NULL, fail_here, NULL)) return;
+    pthread_join(t, NULL);
+}
+END_TEST
+
 Suite *suite_err(void)
 {
     Suite *s = suite_create("err");
@@ -104,6 +170,11 @@ Suite *suite_err(void)
     tcase_add_exit_test(t, an_overflowing_size_exits_71, QP_NOMEM);
     tcase_add_exit_test(t, an_overflowing_count_exits_71, QP_NOMEM);
     tcase_add_exit_test(t, an_overflowing_buffer_exits_71, QP_NOMEM);
+    tcase_add_test(t, a_handler_may_jump_out_instead_of_exit);
+    tcase_add_exit_test(t, a_handler_that_returns_changes_nothing_exits_70, QP_BUG);
+    tcase_add_exit_test(t, a_handler_taken_back_is_gone_exits_70, QP_BUG);
+    tcase_add_exit_test(t, a_handler_on_hold_is_not_called_exits_70, QP_BUG);
+    tcase_add_exit_test(t, a_handler_is_its_threads_own_exits_70, QP_BUG);
     suite_add_tcase(s, t);
     return s;
 }
