@@ -68,6 +68,7 @@ qp_tensor *qp_affine(qp_ctx *c, qp_tensor *x, double scale, double shift); /* sc
 qp_tensor *qp_sub(qp_ctx *c, qp_tensor *a, qp_tensor *b);
 qp_tensor *qp_mul(qp_ctx *c, qp_tensor *a, qp_tensor *b);
 qp_tensor *qp_div(qp_ctx *c, qp_tensor *a, qp_tensor *b);
+qp_tensor *qp_squared_difference(qp_ctx *c, qp_tensor *a, qp_tensor *b); /* (a - b)^2 */
 qp_tensor *qp_maximum(qp_ctx *c, qp_tensor *a, qp_tensor *b); /* where equal, half each */
 qp_tensor *qp_minimum(qp_ctx *c, qp_tensor *a, qp_tensor *b);
 /* Masks: 1 where it holds, else 0, in the arguments' type; no gradient. */

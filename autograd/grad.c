@@ -1,4 +1,5 @@
 #include "autograd/grad.h"
+#include "autograd/general.h"
 #include <string.h>
 
 static bool same_shape(const qp_tensor *a, const qp_tensor *b)
@@ -15,6 +16,11 @@ void qp_grad_pass(qp_ctx *c, qp_tensor *t, const qp_tensor *like, const void *dy
         qp_k(c, like)->axpy(dt, beta, dy, alpha, qp_numel(t));
         return;
     }
+    const qp_kernels *own = c->be->k[qp_grad_storage(t)];
+    if (same_shape(t, like) && qp_sum_storage(t->storage) == like->storage && alpha == 1) {
+        own->cast_in(dt, beta, dy, like->storage, qp_numel(like)); /* sums, rounded */
+        return;
+    }
     bool repeated[QP_MAX_DIMS];
     const int lead = like->ndim - t->ndim;
     for (int d = 0; d < like->ndim; d++)
@@ -23,25 +29,43 @@ void qp_grad_pass(qp_ctx *c, qp_tensor *t, const qp_tensor *like, const void *dy
     qp_k(c, like)->sum(dt, qp_grad_storage(t), beta, alpha, dy, &r);
 }
 
-qp_grad_part qp_grad_open(qp_ctx *c, qp_tensor *t, const qp_tensor *like)
+/* `to` has like's shape and the given type. */
+static qp_grad_part open_part(qp_ctx *c, qp_tensor *t, const qp_tensor *like, qp_storage storage)
 {
-    qp_grad_part g = { .t = t, .like = like };
+    qp_grad_part g = { .t = t, .like = like, .storage = storage };
     if (!t || !t->needs_grad) return g;
-    if (same_shape(t, like) && qp_grad_storage(t) == like->storage) {
+    if (same_shape(t, like) && qp_grad_storage(t) == storage) {
         g.to = qp_grad(c, t, &g.beta);
         return g;
     }
-    g.bytes = qp_value_bytes(like);
+    g.bytes = qp_storage_bytes(storage, qp_numel(like));
     g.to = qp_arena_alloc(&c->arena, g.bytes);
     return g;
+}
+
+qp_grad_part qp_grad_open(qp_ctx *c, qp_tensor *t, const qp_tensor *like)
+{
+    return open_part(c, t, like, like->storage);
+}
+
+qp_grad_part qp_grad_open_sums(qp_ctx *c, qp_tensor *t)
+{
+    return t ? open_part(c, t, t, qp_sum_storage(t->storage)) : (qp_grad_part){ 0 };
 }
 
 void qp_grad_close(qp_ctx *c, qp_grad_part *g)
 {
     const bool aside = g->to && g->to != g->t->grad;
     if (aside) {
-        qp_grad_pass(c, g->t, g->like, g->to, 1);
+        qp_tensor written = *g->like;
+        written.storage = g->storage;
+        qp_grad_pass(c, g->t, &written, g->to, 1);
         qp_arena_recycle(&c->arena, g->to, g->bytes);
     }
     *g = (qp_grad_part){ 0 };
+}
+
+qp_tensor *qp_apart(qp_ctx *c, qp_tensor *t, const qp_tensor *other)
+{
+    return t && t == other ? qp_reshape(c, t, t->ndim, t->shape) : t;
 }

@@ -18,6 +18,12 @@ static inline size_t qp_rmsnorm_work(qp_storage compute, int64_t n, int64_t d)
     return (size_t)((n + QP_NORM_BLOCK - 1) / QP_NORM_BLOCK * d) * sum_bytes;
 }
 
+/* Two rows of sums a block, of dw and db. */
+static inline size_t qp_layernorm_work(int64_t n, int64_t d)
+{
+    return (size_t)((n + QP_NORM_BLOCK - 1) / QP_NORM_BLOCK * 2 * d) * sizeof(double);
+}
+
 static inline size_t qp_sumsq_work(int64_t n)
 {
     return (size_t)((n + QP_SUM_BLOCK - 1) / QP_SUM_BLOCK) * sizeof(double);
