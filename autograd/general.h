@@ -57,7 +57,7 @@ qp_tensor *qp_gelu(qp_ctx *c, qp_tensor *x); /* x times the normal distribution'
 qp_tensor *qp_gelu_tanh(qp_ctx *c, qp_tensor *x); /* its tanh form: Hendrycks & Gimpel 2016 */
 qp_tensor *qp_erf(qp_ctx *c, qp_tensor *x);
 qp_tensor *qp_pow(qp_ctx *c, qp_tensor *x, double power);
-/* Gradient where low <= x <= high, the ends included; -INFINITY and INFINITY leave a side open. */
+/* Gradient where low < x < high; -INFINITY and INFINITY leave a side open. */
 qp_tensor *qp_clamp(qp_ctx *c, qp_tensor *x, double low, double high);
 qp_tensor *qp_affine(qp_ctx *c, qp_tensor *x, double scale, double shift); /* scale*x + shift */
 
