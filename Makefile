@@ -101,11 +101,11 @@ $(B)/autograd/cpu/dispatch.o: private CFLAGS += $(ISAS:%=-DQP_HAVE_%) $(if $(fil
 
 export OMP_WAIT_POLICY = passive
 export QP_SHARED = $(SHARED)
-test: quipu $(B)/tests/run ## the Check suites; T=name runs one
-	$(if $(T),CK_RUN_SUITE=$(T)) QP_BUILD=$(B) $(B)/tests/run
+test: quipu $(B)/tests/run ## the Check suites; T=name runs one, CASE=name one case of it: T=ops CASE=exp
+	$(if $(T),CK_RUN_SUITE=$(T)) $(if $(CASE),CK_RUN_CASE=$(CASE)) QP_BUILD=$(B) $(B)/tests/run
 asan: ## the suites under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory ASAN=1 B=build-asan OPT=-O1 build-asan/tests/run build-asan/quipu
-	$(if $(T),CK_RUN_SUITE=$(T)) QP_BUILD=build-asan ASAN_OPTIONS=detect_leaks=1 CK_TIMEOUT_MULTIPLIER=6 build-asan/tests/run
+	$(if $(T),CK_RUN_SUITE=$(T)) $(if $(CASE),CK_RUN_CASE=$(CASE)) QP_BUILD=build-asan ASAN_OPTIONS=detect_leaks=1 CK_TIMEOUT_MULTIPLIER=6 build-asan/tests/run
 parity: quipu $(B)/parity ## compare with golden data; GOLDEN=DIR [PARITY=group,...]
 	@if [ -d "$(GOLDEN)" ]; then QP_BUILD=$(B) $(B)/parity "$(GOLDEN)" "$(SHARED)" "$(PARITY_GROUPS)"; \
 	else echo "parity: SKIPPED: no golden data at $(GOLDEN) (say GOLDEN=DIR)"; fi
