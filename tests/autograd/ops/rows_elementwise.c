@@ -103,6 +103,7 @@ PAIR(add, OP_NORMAL, OP_NORMAL, a + b, 0)
 PAIR(sub, OP_NORMAL, OP_NORMAL, a - b, 0)
 PAIR(mul, OP_NORMAL, OP_NORMAL, a *b, 0)
 PAIR(div, OP_NORMAL, OP_AWAY, a / b, 0)
+PAIR(squared_difference, OP_NORMAL, OP_NORMAL, pow(a - b, 2), 0)
 PAIR(maximum, OP_GRID, OP_BETWEEN, fmax(a, b), 0)
 PAIR(minimum, OP_GRID, OP_BETWEEN, fmin(a, b), 0)
 /* Equal ones among them: steps have no gradient to spoil. */
