@@ -7,12 +7,14 @@
                    base/log.h         how much is said on stderr
      autograd      autograd/tensor.h, tape.h          tensor, context, backward, own ops
                    autograd/backend.h                 the CPU's kernels, their threads
-                   autograd/ops.h                     ops
+                   autograd/general.h, ops.h          ops for any network; those of the Llama path
+                   autograd/grad.h, gradcheck.h       an op's own backward, and its check
                    autograd/segment.h                 recompute: memory for time
                    autograd/param.h                   what is trained
      training      optim/optim.h, types.h             optimisers, schedules, clipping
-                   train/objective.h, step.h          a loss; micro-batches, clip, update in one
-   call models        model/model.h                      Llama: open, make, forward, save; adapters
+                   train/objective.h, step.h          a loss; micro-batches, clip, update in
+                                                      one call
+     models        model/model.h                      Llama: open, make, forward, save; adapters
                    model/linear.h, lora.h             a projection, LoRA wrapped round one
      data          data/tokenizer.h, chat.h           text and chats to ids
                    data/corpus.h, loader.h            files to documents, documents to batches
@@ -32,6 +34,9 @@
    threads of the calling thread: qp_cpu_threads. */
 #ifndef QUIPU_H
 #define QUIPU_H
+#include "autograd/general.h"
+#include "autograd/grad.h"
+#include "autograd/gradcheck.h"
 #include "autograd/ops.h"
 #include "autograd/param.h"
 #include "autograd/segment.h"

@@ -19,6 +19,8 @@ qp_tensor *qp_scalar(qp_ctx *c, qp_storage storage, double value); /* rank 0 */
 /* A copy of n = product of shape values, rounded to storage. */
 qp_tensor *qp_values(qp_ctx *c, qp_storage storage, int ndim, const int64_t *shape,
                      const double *values);
+/* 0, 1, .. n-1, rounded to storage: bf16 has all integers up to 256. */
+qp_tensor *qp_arange(qp_ctx *c, qp_storage storage, int64_t n);
 /* N(0, std^2) and uniform in [low, high), from the context's generator; a recomputed segment
    repeats them. */
 qp_tensor *qp_normal(qp_ctx *c, qp_storage storage, int ndim, const int64_t *shape, double std);

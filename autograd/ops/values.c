@@ -36,6 +36,18 @@ qp_tensor *qp_values(qp_ctx *c, qp_storage storage, int ndim, const int64_t *sha
     return y;
 }
 
+qp_tensor *qp_arange(qp_ctx *c, qp_storage storage, int64_t n)
+{
+    assert_storage("arange", storage);
+    qp_tensor *y = qp_new(c, storage, 1, &n);
+    const size_t bytes = qp_storage_bytes(QP_F64, n);
+    double *count = qp_arena_alloc(&c->arena, bytes);
+    for (int64_t i = 0; i < n; i++) count[i] = (double)i;
+    qp_k(c, y)->cast_in(y->data, 0, count, QP_F64, n);
+    qp_arena_recycle(&c->arena, count, bytes);
+    return y;
+}
+
 qp_tensor *qp_normal(qp_ctx *c, qp_storage storage, int ndim, const int64_t *shape, double std)
 {
     assert_storage("normal", storage);
