@@ -132,6 +132,16 @@ static qp_tensor *matmul(qp_ctx *c, general_case *k)
     qp_tensor *x = in(k, "x");
     return qp_matmul(c, x, in(k, "y"), false, false);
 }
+static qp_tensor *softmax(qp_ctx *c, general_case *k)
+{
+    qp_tensor *x = in(k, "x");
+    if (parity_case_find(k->g, k->name, "in.mask")) x = qp_add(c, x, in(k, "mask"));
+    return qp_softmax(c, x, (int)whole(k, "dim"));
+}
+static qp_tensor *log_softmax(qp_ctx *c, general_case *k)
+{
+    return qp_log_softmax(c, in(k, "x"), (int)whole(k, "dim"));
+}
 static qp_tensor *transpose(qp_ctx *c, general_case *k)
 {
     qp_axes two = axes(k);
@@ -159,6 +169,23 @@ static qp_tensor *reuse(qp_ctx *c, general_case *k)
     qp_tensor *x = in(k, "x");
     return qp_add(c, qp_mul(c, x, x), x);
 }
+static qp_tensor *cross_entropy(qp_ctx *c, general_case *k)
+{
+    const qp_value *how = attribute(k, "reduction"), *smooth = attribute(k, "label_smoothing"),
+                   *none = attribute(k, "ignore_index");
+    qp_tensor *logits = in(k, "logits");
+    int64_t n;
+    int32_t *labels = parity_case_ids(k->g, k->name, "in.labels", &n);
+    int32_t *targets = qp_arena_alloc(&c->arena, (size_t)(n + 1) * sizeof *targets);
+    for (int64_t i = 0; i < n; i++)
+        targets[i] = labels[i] == (none ? none->integer : -100) ? -1 : labels[i];
+    free(labels);
+    return qp_cross_entropy(c, logits, targets, smooth ? smooth->number : 0,
+                            how && !strcmp(how->str, "sum")    ? QP_SUM
+                            : how && !strcmp(how->str, "none") ? QP_NONE
+                                                               : QP_MEAN);
+}
+
 static const struct {
     const char *op;
     qp_tensor *(*fn)(qp_ctx *c, general_case *k);
@@ -167,11 +194,14 @@ static const struct {
     { "mean", mean },
     { "max", max },
     { "matmul", matmul },
+    { "softmax", softmax },
+    { "log_softmax", log_softmax },
     { "transpose", transpose },
     { "reshape", reshape },
     { "slice", slice },
     { "cat", cat },
     { "reuse", reuse },
+    { "cross_entropy", cross_entropy },
 };
 
 #define COUNT(table) ((int)(sizeof(table) / sizeof *(table)))
@@ -260,3 +290,42 @@ static void general(parity_cases *g, const char *name)
 }
 
 void parity_general(parity *p, const char *path) { parity_each_case(p, path, general); }
+
+/* ---- cross-entropy: the general op, and head and loss in one ---- */
+
+/* With the identity as head the fused op's logits are the case's, to the bit. */
+static void fused_cross_entropy(parity_cases *g, const char *kase)
+{
+    const qp_file_tensor *t = parity_case_stored(g, kase, "in.logits"),
+                         *dy = parity_case_stored(g, kase, "out_grad");
+    int64_t n_labels, targets = 0;
+    int32_t *labels = parity_case_ids(g, kase, "in.labels", &n_labels);
+    if (t && t->ndim == 2 && dy && labels) {
+        const int64_t n = t->shape[0], v = t->shape[1];
+        const qp_value *reduction = qp_json_get(parity_case_attributes(g, kase), "reduction");
+        for (int64_t i = 0; i < n_labels; i++) {
+            if (labels[i] < 0) labels[i] = -1;
+            targets += labels[i] >= 0;
+        }
+        double divide = reduction && !strcmp(reduction->str, "sum") ? 1 : (double)targets;
+        qp_tensor *x = parity_case_input(g, kase, "in.logits", n, v, NULL);
+        qp_tensor *head = qp_new(&g->c, QP_F32, 2, (int64_t[]){ v, v });
+        for (int64_t i = 0; i < v * v; i++) ((float *)head->data)[i] = i % (v + 1) == 0;
+        qp_tensor *loss = qp_linear_xent(&g->c, x, head, labels, NULL);
+        float mean = (float)((double)*(float *)loss->data / divide);
+        parity_case_compare(g, "out", kase, "out", &mean, NULL);
+        qp_backward(&g->c, loss, (double)*(const float *)dy->data / divide);
+        parity_case_compare(g, "grad", kase, "grad.logits", x->grad, NULL);
+    }
+    free(labels);
+}
+
+void parity_cross_entropy(parity *p, const char *path)
+{
+    parity_cases g;
+    if (parity_cases_open(&g, p, path)) {
+        parity_cases_run(&g, general);
+        parity_cases_run(&g, fused_cross_entropy);
+    }
+    parity_cases_close(&g);
+}

@@ -73,38 +73,6 @@ static void embedding_case(parity_cases *g, const char *kase)
 }
 void parity_embedding(parity *p, const char *path) { parity_each_case(p, path, embedding_case); }
 
-/* The op is head and loss in one: with the identity as head its logits are the case's, to the bit.
- */
-static void cross_entropy_case(parity_cases *g, const char *kase)
-{
-    const qp_file_tensor *t = parity_case_stored(g, kase, "in.logits");
-    int64_t n, v, n_labels, targets = 0;
-    int32_t *labels = parity_case_ids(g, kase, "in.labels", &n_labels);
-    if (t && labels) {
-        sizes(t, &n, &v);
-        const qp_value *reduction = qp_json_get(parity_case_attributes(g, kase), "reduction");
-        for (int64_t i = 0; i < n_labels; i++) {
-            if (labels[i] < 0) labels[i] = -1;
-            targets += labels[i] >= 0;
-        }
-        double divide = reduction && !strcmp(reduction->str, "sum") ? 1 : (double)targets;
-        qp_tensor *x = parity_case_input(g, kase, "in.logits", n, v, NULL);
-        qp_tensor *head = qp_new(&g->c, QP_F32, 2, (int64_t[]){ v, v });
-        for (int64_t i = 0; i < v * v; i++) ((float *)head->data)[i] = i % (v + 1) == 0;
-        qp_tensor *loss = qp_linear_xent(&g->c, x, head, labels, NULL);
-        float mean = (float)((double)*(float *)loss->data / divide);
-        parity_case_compare(g, "out", kase, "out", &mean, NULL);
-        const qp_file_tensor *dy = parity_case_stored(g, kase, "out_grad");
-        qp_backward(&g->c, loss, dy ? (double)*(const float *)dy->data / divide : 0);
-        parity_case_compare(g, "grad", kase, "grad.logits", x->grad, NULL);
-    }
-    free(labels);
-}
-void parity_cross_entropy(parity *p, const char *path)
-{
-    parity_each_case(p, path, cross_entropy_case);
-}
-
 /* Stored [batch, heads, tokens, e] to our rows (batch*tokens, heads*e). */
 static int64_t *heads_to_rows(parity_cases *g, const qp_file_tensor *t)
 {
