@@ -7,28 +7,29 @@
 
 enum { LANES = 16 };
 
-/* to = all of term, an expression in j = 0 .. n-1, folded by both(a, b) from `start`, in `type`. */
-#define FOLD(type, to, start, n, j, term, both)                                                    \
+/* to = all of term, an expression in j = 0 .. n-1, folded by both(a, b) from `start`, in `type`.
+   More lanes where `both` takes several instructions that wait for each other. */
+#define FOLD(type, lanes, to, start, n, j, term, both)                                             \
     do {                                                                                           \
-        type lane_[LANES];                                                                         \
+        type lane_[lanes];                                                                         \
         int64_t base_ = 0;                                                                         \
-        for (int l_ = 0; l_ < LANES; l_++) lane_[l_] = start;                                      \
-        for (; base_ + LANES <= (n); base_ += LANES) {                                             \
-            _Pragma("omp simd") for (int l_ = 0; l_ < LANES; l_++)                                 \
+        for (int l_ = 0; l_ < (lanes); l_++) lane_[l_] = start;                                    \
+        for (; base_ + (lanes) <= (n); base_ += (lanes)) {                                         \
+            _Pragma("omp simd") for (int l_ = 0; l_ < (lanes); l_++)                               \
             {                                                                                      \
                 const int64_t j = base_ + l_;                                                      \
                 lane_[l_] = both(lane_[l_], (term));                                               \
             }                                                                                      \
         }                                                                                          \
         for (int64_t j = base_; j < (n); j++) lane_[j - base_] = both(lane_[j - base_], (term));   \
-        for (int half_ = LANES / 2; half_; half_ /= 2)                                             \
+        for (int half_ = (lanes) / 2; half_; half_ /= 2)                                           \
             for (int l_ = 0; l_ < half_; l_++) lane_[l_] = both(lane_[l_], lane_[l_ + half_]);     \
         to = lane_[0];                                                                             \
     } while (0)
 
 /* to = sum over j = 0 .. n-1 of term, an expression in j, in `type`. */
 #define LANES_PLUS(a, b) ((a) + (b))
-#define SUM(type, to, n, j, term) FOLD(type, to, 0, n, j, term, LANES_PLUS)
+#define SUM(type, to, n, j, term) FOLD(type, LANES, to, 0, n, j, term, LANES_PLUS)
 
 /* to = the largest of `to` and x[0 .. n-1]; a NaN never is. */
 #define LARGEST(type, to, n, x)                                                                    \

@@ -9,7 +9,12 @@
 #include "autograd/cpu/kernel.h"
 #include "autograd/cpu/lanes.h"
 
-enum { BLOCK = 128, SLICES = 32, TASK = 4096 /* elements worth a turn of their own */ };
+enum {
+    WIDE = 2 * LANES,
+    BLOCK = 128,
+    SLICES = 32,
+    TASK = 4096 /* elements worth a turn of their own */
+};
 
 /* The arguments of a reduction's kernel, as far as it has them. */
 typedef struct {
@@ -140,10 +145,10 @@ INLINE double fold_row(const T *x, int64_t n, double g, double start,
                        double (*value)(double v, double g), both_fn *both)
 {
     double total = start;
-    if (n < LANES)
+    if (n < WIDE)
         for (int64_t j = 0; j < n; j++) total = both(total, value((double)LD(x[j]), g));
     else
-        FOLD(double, total, start, n, j, value((double)LD(x[j]), g), both);
+        FOLD(double, WIDE, total, start, n, j, value((double)LD(x[j]), g), both);
     return total;
 }
 
