@@ -22,26 +22,56 @@ qp_tensor *qp_params_add(qp_params *p, const char *name, int ndim, const int64_t
     *t = (qp_tensor){ .storage = p->compute, .ndim = ndim, .needs_grad = true, .is_param = true };
     memcpy(t->shape, shape, (size_t)ndim * sizeof *shape);
     p->item = qp_xrealloc(p->item, (size_t)p->count + 1, sizeof *p->item);
-    p->item[p->count++] = (qp_param){ .name = qp_xstrdup(name), .t = t, .decay = ndim >= 2 };
+    p->item[p->count++] =
+        (qp_param){ .name = qp_xstrdup(name), .t = t, .decay = ndim >= 2, .lr_scale = 1 };
     return t;
 }
 
-/* Sorts by group, keeping the order of declaration, and gives every item its range. */
+static qp_param *item_of(const qp_params *p, const qp_tensor *t)
+{
+    for (int64_t i = 0; i < p->count; i++)
+        if (p->item[i].t == t) return &p->item[i];
+    qp_fatal(QP_BUG, __FILE__, __LINE__, "%s is no parameter of this store", qp_str(t));
+}
+
+void qp_params_tune(qp_params *p, const qp_tensor *t, bool decay, double lr_scale)
+{
+    qp_param *item = item_of(p, t);
+    QP_ASSERT(!p->sealed, "parameter %s: settings after the store was sealed", item->name);
+    QP_ASSERT(lr_scale >= 0, "parameter %s: lr_scale %g", item->name, lr_scale);
+    item->decay = decay;
+    item->lr_scale = lr_scale;
+}
+
+/* The group of items with these settings: behind what is sorted, in order of declaration. */
+static void add_group(qp_params *p, bool decay, double lr_scale, qp_param *sorted, int64_t *at)
+{
+    qp_param_group g = { .lo = p->n, .decay = decay, .lr_scale = lr_scale };
+    for (int64_t i = 0; i < p->count; i++) {
+        if (p->item[i].decay != decay || p->item[i].lr_scale != lr_scale) continue;
+        sorted[*at] = p->item[i];
+        sorted[(*at)++].lo = p->n;
+        p->n += qp_numel(p->item[i].t);
+    }
+    g.hi = p->n;
+    if (g.hi == g.lo) return;
+    QP_ASSERT(p->groups < QP_PARAM_GROUPS, "parameters with more than %d different settings",
+              QP_PARAM_GROUPS);
+    p->group[p->groups++] = g;
+}
+
+/* Sorts by group and gives every item its range. */
 static void lay_out(qp_params *p)
 {
     qp_param *sorted = qp_xmalloc((size_t)p->count * sizeof *sorted);
     int64_t at = 0;
-    for (int vectors = 0; vectors < 2; vectors++) {
-        qp_param_group g = { .lo = p->n, .decay = !vectors, .lr_scale = 1 };
+    for (int decay = 1; decay >= 0; decay--)
         for (int64_t i = 0; i < p->count; i++) {
-            if (p->item[i].decay == vectors) continue;
-            sorted[at] = p->item[i];
-            sorted[at++].lo = p->n;
-            p->n += qp_numel(p->item[i].t);
+            bool seen = p->item[i].decay != decay;
+            for (int64_t j = 0; j < at && !seen; j++)
+                seen = sorted[j].decay == decay && sorted[j].lr_scale == p->item[i].lr_scale;
+            if (!seen) add_group(p, decay, p->item[i].lr_scale, sorted, &at);
         }
-        g.hi = p->n;
-        if (g.hi > g.lo) p->group[p->groups++] = g;
-    }
     free(p->item);
     p->item = sorted;
 }
@@ -95,10 +125,24 @@ void qp_params_set(qp_params *p, qp_param *item, qp_storage from, const void *da
     qp_cpu_backend()->k[sum]->cast_in(to, 0, data, from, qp_numel(item->t));
 }
 
-void qp_params_publish(qp_params *p)
+/* Elements lo .. hi-1 of value = master, rounded. */
+static void publish(qp_params *p, int64_t lo, int64_t hi)
 {
-    if (p->value != p->master)
-        qp_cpu_backend()->k[p->compute]->cast_in(p->value, 0, p->master, QP_F32, p->n);
+    if (p->value == p->master) return;
+    qp_cpu_backend()->k[p->compute]->cast_in((char *)p->value + qp_storage_bytes(p->compute, lo), 0,
+                                             (float *)p->master + lo, QP_F32, hi - lo);
+}
+
+void qp_params_publish(qp_params *p) { publish(p, 0, p->n); }
+
+void qp_params_fill(qp_params *p, const qp_tensor *t, qp_init init, uint64_t seed)
+{
+    const qp_param *item = item_of(p, t);
+    const qp_storage sum = qp_sum_storage(p->compute);
+    QP_ASSERT(p->sealed, "parameter %s filled before the store was sealed", item->name);
+    qp_init_draw(init, seed, item->name, sum, (char *)p->master + qp_storage_bytes(sum, item->lo),
+                 qp_numel(t));
+    publish(p, item->lo, item->lo + qp_numel(t));
 }
 
 void qp_params_begin_step(qp_params *p)

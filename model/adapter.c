@@ -26,8 +26,8 @@ qp_adapted *qp_adapter_wrap(qp_model *m, const char *name, qp_proj **slot, int64
     *l = (qp_adapted){ .name = qp_xstrdup(name), .r = r, .alpha = alpha };
     char *a = qp_xformat("%s.lora_A.weight", name), *b = qp_xformat("%s.lora_B.weight", name);
     l->a = qp_model_declare_adapter(m, a, r, (*slot)->in,
-                                    (qp_init_rule){ .uniform = 1 / sqrt((double)(*slot)->in) });
-    l->b = qp_model_declare_adapter(m, b, (*slot)->out, r, (qp_init_rule){ 0 });
+                                    (qp_init){ .uniform = 1 / sqrt((double)(*slot)->in) });
+    l->b = qp_model_declare_adapter(m, b, (*slot)->out, r, (qp_init){ 0 });
     free(a);
     free(b);
     double scale = alpha / (ad->rslora ? sqrt((double)r) : (double)r);

@@ -3,22 +3,18 @@
 #ifndef QP_MODEL_ARCH_H
 #define QP_MODEL_ARCH_H
 #include "base/safetensors.h"
+#include "autograd/init.h"
 #include "model/linear.h"
 #include "model/model.h"
 #include "model/rope_table.h"
 #include "model/source.h"
-
-/* A fresh value: constant + normal * N(0, 1) + a draw from [-uniform, uniform). */
-typedef struct {
-    double constant, normal, uniform;
-} qp_init_rule;
 
 typedef struct {
     char *name;   /* Hugging Face's: "model.norm.weight", "….q_proj.lora_A.weight" */
     qp_tensor *t; /* a parameter of the store, or &frozen */
     qp_tensor frozen;
     void *owned;        /* frozen values that do not lie in a mapped file */
-    qp_init_rule init;  /* where there is no file */
+    qp_init init;       /* where there is no file */
     int64_t rope_heads; /* rows are those of so many heads that RoPE turns; else 0. See qp_source */
     bool adapter;       /* added to the base model, not part of it */
     const qp_file_tensor *file; /* its values; until sealed */
@@ -75,10 +71,10 @@ const char *qp_arch_known(void);               /* names for a message */
 /* A weight of the model, trained if the options train the base. Its tensor has no data before
  * qp_model_seal. */
 qp_tensor *qp_model_declare(qp_model *m, const char *name, int ndim, const int64_t *shape,
-                            qp_init_rule init, int64_t rope_heads);
+                            qp_init init, int64_t rope_heads);
 /* A trained weight beside the base model's. */
 qp_weight *qp_model_declare_adapter(qp_model *m, const char *name, int64_t rows, int64_t cols,
-                                    qp_init_rule init);
+                                    qp_init init);
 
 /* Gives a weight its values: frozen ones memory of their own or a place in the map, trained ones
  * their master. */
@@ -87,6 +83,4 @@ qp_status qp_weight_fill(qp_model *m, qp_weight *w, qp_err *err) QP_MUST_CHECK;
    as they lie, or to *owned, which the caller frees. */
 qp_status qp_weight_values(const qp_model *m, const qp_weight *w, qp_storage to, const void **data,
                            void **owned, qp_err *err) QP_MUST_CHECK;
-/* Fresh values by w's rule, a function of seed and name, into f32 or f64. */
-void qp_weight_init(const qp_weight *w, uint64_t seed, qp_storage to, void *data);
 #endif

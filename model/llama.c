@@ -105,13 +105,13 @@ static void llama_each_linear(qp_model *m, void (*fn)(void *u, const char *name,
 
 static qp_tensor *declare_norm(qp_model *m, const char *name)
 {
-    return qp_model_declare(m, name, 1, &m->config.hidden_size, (qp_init_rule){ .constant = 1 }, 0);
+    return qp_model_declare(m, name, 1, &m->config.hidden_size, (qp_init){ .constant = 1 }, 0);
 }
 
 static qp_tensor *declare_matrix(qp_model *m, const char *name, int64_t out, int64_t in, double std,
                                  int64_t rope_heads)
 {
-    return qp_model_declare(m, name, 2, (int64_t[]){ out, in }, (qp_init_rule){ .normal = std },
+    return qp_model_declare(m, name, 2, (int64_t[]){ out, in }, (qp_init){ .normal = std },
                             rope_heads);
 }
 

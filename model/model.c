@@ -8,7 +8,7 @@
 /* Weights */
 
 static qp_weight *add_weight(qp_model *m, const char *name, int ndim, const int64_t *shape,
-                             qp_init_rule init, bool trained)
+                             qp_init init, bool trained)
 {
     qp_weight *w = qp_xcalloc(1, sizeof *w);
     w->name = qp_xstrdup(name);
@@ -25,7 +25,7 @@ static qp_weight *add_weight(qp_model *m, const char *name, int ndim, const int6
 }
 
 qp_tensor *qp_model_declare(qp_model *m, const char *name, int ndim, const int64_t *shape,
-                            qp_init_rule init, int64_t rope_heads)
+                            qp_init init, int64_t rope_heads)
 {
     qp_weight *w = add_weight(m, name, ndim, shape, init, m->options.train_base);
     w->rope_heads = rope_heads;
@@ -33,7 +33,7 @@ qp_tensor *qp_model_declare(qp_model *m, const char *name, int ndim, const int64
 }
 
 qp_weight *qp_model_declare_adapter(qp_model *m, const char *name, int64_t rows, int64_t cols,
-                                    qp_init_rule init)
+                                    qp_init init)
 {
     qp_weight *w = add_weight(m, name, 2, (int64_t[]){ rows, cols }, init, true);
     w->adapter = true;

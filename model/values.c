@@ -80,7 +80,7 @@ static qp_status fill_frozen(qp_model *m, qp_weight *w, qp_err *err)
     } else {
         from = qp_sum_storage(m->options.load_in);
         rc = alloc(&owned, qp_storage_bytes(from, qp_numel(w->t)), w->name, err);
-        if (!rc) qp_weight_init(w, m->options.seed, from, owned);
+        if (!rc) qp_init_draw(w->init, m->options.seed, w->name, from, owned, qp_numel(w->t));
         data = owned;
     }
     if (rc) return rc;
@@ -115,7 +115,7 @@ static qp_status fill_trained(qp_model *m, qp_weight *w, qp_err *err)
         }
     } else {
         rc = alloc(&owned, qp_storage_bytes(sum, qp_numel(w->t)), w->name, err);
-        if (!rc) qp_weight_init(w, m->options.seed, sum, owned);
+        if (!rc) qp_init_draw(w->init, m->options.seed, w->name, sum, owned, qp_numel(w->t));
         data = owned;
     }
     if (!rc) qp_params_set(m->params, item, from, data);

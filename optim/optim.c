@@ -1,5 +1,6 @@
 #include "optim/types.h"
 #include "base/buf.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -75,4 +76,15 @@ void qp_optim_step_range(qp_optim *o, qp_ctx *c, int64_t lo, int64_t hi, double 
 void qp_optim_step(qp_optim *o, qp_ctx *c, double lr, double grad_scale, int64_t step)
 {
     qp_optim_step_range(o, c, 0, o->params->n, lr, grad_scale, step);
+}
+
+double qp_optim_minimize(qp_optim *o, qp_ctx *c, qp_tensor *loss, double lr, double max_norm,
+                         int64_t step)
+{
+    qp_params_begin_step(o->params);
+    qp_backward(c, loss, 1);
+    qp_params_end_grads(o->params);
+    const double norm = qp_grad_norm(c, o->params);
+    if (isfinite(norm)) qp_optim_step(o, c, lr, qp_clip_scale(norm, max_norm), step);
+    return norm;
 }

@@ -49,6 +49,19 @@ void qp_optim_step(qp_optim *o, qp_ctx *c, double lr, double grad_scale, int64_t
 void qp_optim_step_range(qp_optim *o, qp_ctx *c, int64_t lo, int64_t hi, double lr,
                          double grad_scale, int64_t step);
 
+/* A whole step for a loss (rank 0) that no other loss is added to: backward, gradients clipped to
+   max_norm (0: not clipped), one update; step counts from 1. Returns the norm before clipping. One
+   that is not finite changes no weight. The loss's value survives. */
+double qp_optim_minimize(qp_optim *o, qp_ctx *c, qp_tensor *loss, double lr, double max_norm,
+                         int64_t step);
+
+/* Parameters, states and the last step done, in one safetensors file that appears whole or not at
+   all; and back into an optimiser of the same type and store, as qp_params_load. What follows is
+   what would have followed, bit for bit. */
+qp_status qp_optim_save(const qp_optim *o, int64_t step, const char *path,
+                        qp_err *err) QP_MUST_CHECK;
+qp_status qp_optim_load(qp_optim *o, int64_t *step, const char *path, qp_err *err) QP_MUST_CHECK;
+
 /* Rate at step k (1-based) as a factor of the peak: transformers' formulas. Warm-up rises to 1 at
    step `warmup`, the end is reached at step `total`. lag 0: step k has f(k), so that no step is
    spent at rate 0 (transformers' cosine_warmup_with_min_lr); lag 1: f(k - 1), as its other

@@ -62,6 +62,30 @@ START_TEST(values_are_rounded_masters)
 }
 END_TEST
 
+START_TEST(equal_settings_are_one_group)
+{
+    qp_err err = { 0 };
+    qp_params *p = qp_params_new(QP_F32);
+    qp_tensor *a = qp_params_add(p, "a", QP_SHAPE(2, 3)), *b = qp_params_add(p, "b", QP_SHAPE(3)),
+              *c = qp_params_add(p, "c", QP_SHAPE(2, 2)), *d = qp_params_add(p, "d", QP_SHAPE(5));
+    qp_params_tune(p, a, true, 0.5);
+    qp_params_tune(p, d, true, 0.5);
+    qp_params_tune(p, b, false, 2);
+    ck_assert_msg(!qp_params_seal(p, &err), "%s", err.msg);
+    const qp_param_group group[] = { { 0, 11, true, 0.5 },
+                                     { 11, 15, true, 1 },
+                                     { 15, 18, false, 2 } };
+    ck_assert_int_eq(p->groups, 3);
+    for (int i = 0; i < 3; i++) {
+        const qp_param_group *g = &p->group[i];
+        ck_assert(g->lo == group[i].lo && g->hi == group[i].hi);
+        ck_assert(g->decay == group[i].decay && g->lr_scale == group[i].lr_scale);
+    }
+    ck_assert(p->item[0].t == a && p->item[1].t == d && p->item[2].t == c && p->item[3].t == b);
+    qp_params_free(p);
+}
+END_TEST
+
 START_TEST(first_write_overwrites_and_the_unwritten_become_zero)
 {
     qp_ctx c;
@@ -127,17 +151,26 @@ START_TEST(adding_after_sealing_exits_70)
 }
 END_TEST
 
+START_TEST(tuning_a_tensor_from_elsewhere_exits_70)
+{
+    const qp_tensor t = { .ndim = 1, .shape = { 3 } };
+    qp_params_tune(qp_params_new(QP_F32), &t, true, 1);
+}
+END_TEST
+
 Suite *suite_param(void)
 {
     Suite *s = suite_create("param");
     TCase *t = tcase_create("param");
     tcase_add_test(t, matrices_come_first_and_vectors_do_not_decay);
     tcase_add_test(t, values_are_rounded_masters);
+    tcase_add_test(t, equal_settings_are_one_group);
     tcase_add_test(t, first_write_overwrites_and_the_unwritten_become_zero);
     tcase_add_test(t, empty_store_seals_and_frees);
     tcase_add_test(t, too_large_is_refused_with_its_size);
     tcase_add_exit_test(t, same_name_twice_exits_70, 70);
     tcase_add_exit_test(t, adding_after_sealing_exits_70, 70);
+    tcase_add_exit_test(t, tuning_a_tensor_from_elsewhere_exits_70, 70);
     suite_add_tcase(s, t);
     return s;
 }

@@ -1,4 +1,5 @@
 #include "autograd/cpu/quant.h"
+#include "autograd/general.h"
 #include "base/rng.h"
 #include "optim/optim.h"
 #include "tests/model/tiny.h"
@@ -212,6 +213,43 @@ START_TEST(clipping_is_torchs)
 }
 END_TEST
 
+/* What minimize does is what its parts do, clipped or not; and a NaN leaves the weights alone. */
+START_TEST(minimize_is_its_parts)
+{
+    qp_err err = { 0 };
+    qp_ctx c;
+    qp_optim a, b;
+    tiny_ctx(&c);
+    qp_params *p = two_parameters(QP_F32), *q = two_parameters(QP_F32);
+    const size_t bytes = (size_t)p->n * sizeof(float);
+    ck_assert(!qp_optim_init(&a, "adamw", &settings, p, &err));
+    ck_assert(!qp_optim_init(&b, "adamw", &settings, q, &err));
+    for (int64_t step = 1; step <= 3; step++) {
+        const double max_norm = step == 2 ? 0 : 0.5;
+        qp_tensor *w = qp_params_find(p, "matrix")->t, *v = qp_params_find(q, "matrix")->t;
+        const double norm = qp_optim_minimize(&a, &c, qp_sum(&c, qp_square(&c, w), QP_ALL, false),
+                                              0.1, max_norm, step);
+        qp_params_begin_step(q);
+        qp_backward(&c, qp_sum(&c, qp_square(&c, v), QP_ALL, false), 1);
+        qp_params_end_grads(q);
+        ck_assert_double_eq(norm, qp_grad_norm(&c, q));
+        ck_assert_double_gt(norm, 1);
+        qp_optim_step(&b, &c, 0.1, qp_clip_scale(norm, max_norm), step);
+        ck_assert_mem_eq(p->master, q->master, bytes);
+    }
+    ((float *)p->master)[0] = ((float *)q->master)[0] = NAN;
+    qp_tensor *w = qp_params_find(p, "matrix")->t;
+    ck_assert(
+        isnan(qp_optim_minimize(&a, &c, qp_sum(&c, qp_square(&c, w), QP_ALL, false), 1, 1, 4)));
+    ck_assert_mem_eq(p->master, q->master, bytes);
+    qp_optim_release(&a);
+    qp_optim_release(&b);
+    qp_params_free(p);
+    qp_params_free(q);
+    qp_ctx_release(&c);
+}
+END_TEST
+
 Suite *suite_optim(void)
 {
     Suite *s = suite_create("optim");
@@ -222,6 +260,7 @@ Suite *suite_optim(void)
     tcase_add_test(t, an_optimizer_from_outside_is_used_like_ours);
     tcase_add_test(t, an_unknown_optimizer_is_refused_with_the_known_ones);
     tcase_add_test(t, clipping_is_torchs);
+    tcase_add_test(t, minimize_is_its_parts);
     suite_add_tcase(s, t);
     return s;
 }
