@@ -11,6 +11,7 @@
                    autograd/grad.h, gradcheck.h       an op's own backward, and its check
                    autograd/segment.h                 recompute: memory for time
                    autograd/param.h                   what is trained
+                   autograd/quantize.h                blocks of 4 and 8 bits: NF4, int8, dynamic
      training      optim/optim.h, types.h             optimisers, schedules, clipping
                    train/objective.h, step.h          a loss; micro-batches, clip, update in
                                                       one call
@@ -39,6 +40,7 @@
 #include "autograd/gradcheck.h"
 #include "autograd/ops.h"
 #include "autograd/param.h"
+#include "autograd/quantize.h"
 #include "autograd/segment.h"
 #include "base/batch.h"
 #include "base/log.h"

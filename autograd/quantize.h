@@ -14,7 +14,10 @@
    it is what a panel of rows needs. Nothing is allocated; the caller owns every array. */
 #ifndef QP_AUTOGRAD_QUANTIZE_H
 #define QP_AUTOGRAD_QUANTIZE_H
+#include "base/c.h"
 #include <stdint.h>
+
+QP_C_BEGIN
 
 enum { QP_NF4_BLOCK = 64, QP_INT8_BLOCK = 64, QP_DYNAMIC8_BLOCK = 256 };
 
@@ -53,4 +56,6 @@ void qp_absmax8_encode(qp_absmax8 *a, float *absmax, int64_t m);
 void qp_absmax8_decode(float *absmax, const qp_absmax8 *a, int64_t first, int64_t m);
 /* qp_nf4_decode from a doubly quantised absmax. */
 void qp_nf4_decode8(float *y, const uint8_t *packed, const qp_absmax8 *a, int64_t first, int64_t n);
+
+QP_C_END
 #endif
