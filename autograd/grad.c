@@ -16,9 +16,8 @@ void qp_grad_pass(qp_ctx *c, qp_tensor *t, const qp_tensor *like, const void *dy
         qp_k(c, like)->axpy(dt, beta, dy, alpha, qp_numel(t));
         return;
     }
-    const qp_kernels *own = c->be->k[qp_grad_storage(t)];
-    if (same_shape(t, like) && qp_sum_storage(t->storage) == like->storage && alpha == 1) {
-        own->cast_in(dt, beta, dy, like->storage, qp_numel(like)); /* sums, rounded */
+    if (same_shape(t, like) && alpha == 1) {
+        c->be->k[qp_grad_storage(t)]->cast_in(dt, beta, dy, like->storage, qp_numel(like));
         return;
     }
     bool repeated[QP_MAX_DIMS];
@@ -48,9 +47,9 @@ qp_grad_part qp_grad_open(qp_ctx *c, qp_tensor *t, const qp_tensor *like)
     return open_part(c, t, like, like->storage);
 }
 
-qp_grad_part qp_grad_open_sums(qp_ctx *c, qp_tensor *t)
+qp_grad_part qp_grad_open_sums(qp_ctx *c, qp_tensor *t, qp_storage sums)
 {
-    return t ? open_part(c, t, t, qp_sum_storage(t->storage)) : (qp_grad_part){ 0 };
+    return open_part(c, t, t, sums);
 }
 
 void qp_grad_close(qp_ctx *c, qp_grad_part *g)

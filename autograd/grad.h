@@ -18,8 +18,8 @@ typedef struct {
 qp_grad_part qp_grad_open(qp_ctx *c, qp_tensor *t, const qp_tensor *like);
 void qp_grad_close(qp_ctx *c, qp_grad_part *g);
 
-/* The same for kernels that write sums: `to` has t's shape and the type sums are made in. */
-qp_grad_part qp_grad_open_sums(qp_ctx *c, qp_tensor *t);
+/* The same for kernels that write sums: `to` has t's shape and this type. */
+qp_grad_part qp_grad_open_sums(qp_ctx *c, qp_tensor *t, qp_storage sums);
 
 /* t, or where it is `other` a copy that hands its gradient on: for ops whose backward writes the
    gradients of several arguments at once, and may be given one tensor for two of them. */

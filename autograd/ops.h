@@ -10,12 +10,12 @@
 qp_tensor *qp_add(qp_ctx *c, qp_tensor *a, qp_tensor *b);
 
 /* y[i,:] = w[ids[i],:], w (V, D), ids (n) in 0..V-1; y (n, D) of type `out`. ids must live until
-   backward. Gradient: w, in f32, rows repeated in ids add up in row order. */
+   backward. Gradient: w, of a compute type; rows repeated in ids add up in row order. */
 qp_tensor *qp_embedding(qp_ctx *c, qp_tensor *w, const int32_t *ids, int64_t n, qp_storage out);
 
 /* y[i,:] = x[i,:] / sqrt(mean(x[i,:]^2) + eps) * w        Zhang & Sennrich 2019, arXiv:1910.07467
-   x (N, D), w (D); sums in f32 (f64 for f64). Gradients: x, and w in f32. eps > 0 unless no row is
-   zero. */
+   x (N, D), w (D); sums in f32 (f64 for f64). Gradients: both. eps > 0 unless no row is zero.
+   */
 qp_tensor *qp_rmsnorm(qp_ctx *c, qp_tensor *x, qp_tensor *w, double eps);
 
 /* Rotary position embedding, pairs (i, i + E/2).           Su et al. 2021, arXiv:2104.09864
@@ -44,7 +44,7 @@ qp_tensor *qp_linear(qp_ctx *c, qp_tensor *x, qp_tensor *w);
 
 /* y += scale * (dropout_p(x) a^T) b^T; returns y itself.     Hu et al. 2021, arXiv:2106.09685
    y (N, M) must be a fresh output that nothing has read yet; x (N, K), a (R, K), b (M, R)
-   compute-type parameters. Keeps only x a^T. Gradients: x, a, b; y's passes through untouched.
+   of x's type. Keeps only x a^T. Gradients: x, a, b; y's passes through untouched.
    Dropout acts while recording is on. */
 qp_tensor *qp_lora(qp_ctx *c, qp_tensor *y, qp_tensor *x, qp_tensor *a, qp_tensor *b, double scale,
                    double dropout);

@@ -86,14 +86,6 @@ void *qp_record(qp_ctx *c, size_t bytes, const qp_op *op, qp_tensor *out, int co
    1. */
 void *qp_grad(qp_ctx *c, qp_tensor *t, double *beta);
 
-/* The same for kernels that write t's own type: a bf16 parameter's gradient is f32, so it stops. */
-static inline void *qp_grad_own(qp_ctx *c, qp_tensor *t, double *beta)
-{
-    QP_ASSERT(!t->needs_grad || qp_grad_storage(t) == t->storage,
-              "an op that takes no parameter got %s", qp_str(t));
-    return qp_grad(c, t, beta);
-}
-
 /* A tape that will not be walked must be dropped, c->tape = NULL, before its scope closes. */
 
 /* Walks the tape back to `stop`, adding to gradients and giving each node's value and gradient back

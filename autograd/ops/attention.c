@@ -22,7 +22,7 @@ static void attention_backward(qp_ctx *c, qp_node *node)
     qp_grad_part dq = qp_grad_open(c, q, q), dk = qp_grad_open(c, k, k), dv = qp_grad_open(c, v, v);
     const size_t bytes = qp_attn_bwd_work(q->storage, n, m, h, g, e);
     void *work = qp_arena_alloc(&c->arena, bytes);
-    if (n > 0) {
+    if (n > 0 && e > 0) {
         qp_k(c, q)->attn_bwd(dq.to, dq.beta, dk.to, dk.beta, dv.to, dv.beta, work, y->grad, y->data,
                              a->lse, q->data, k->data, v->data, a->span.first, a->span.last, n, m,
                              h, g, e);
@@ -76,7 +76,7 @@ static qp_tensor *attention(qp_ctx *c, qp_tensor *q, qp_tensor *k, qp_tensor *v,
     }
     const size_t bytes = qp_attn_fwd_work(q->storage, n, m, heads, kv_heads, e);
     void *work = qp_arena_alloc(&c->arena, bytes);
-    if (n > 0)
+    if (n > 0 && e > 0)
         qp_k(c, q)->attn_fwd(y->data, a ? a->lse : NULL, work, q->data, k->data, v->data,
                              span.first, span.last, n, m, heads, kv_heads, e);
     qp_arena_recycle(&c->arena, work, bytes);

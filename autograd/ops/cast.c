@@ -1,4 +1,5 @@
 #include "autograd/ops.h"
+#include "autograd/profile.h"
 
 enum { X };
 
@@ -14,7 +15,9 @@ static const qp_op cast_op = { "cast", cast_backward };
 
 qp_tensor *qp_cast(qp_ctx *c, qp_tensor *x, qp_storage to)
 {
-    QP_ASSERT(to < QP_NCOMPUTE && x->storage <= QP_F16, "cast: x %s to %s", qp_str(x),
+    QP_TIMED(c, &cast_op);
+    QP_ASSERT(to < QP_NCOMPUTE && x->storage <= QP_F16,
+              "cast: %s to %s: from f64, f32, bf16 or f16 to one of the first three", qp_str(x),
               qp_storages[to].name);
     if (x->storage == to) return x;
     qp_tensor *y = qp_new(c, to, x->ndim, x->shape);

@@ -15,8 +15,9 @@ static void layernorm_backward(qp_ctx *c, qp_node *node)
 {
     layernorm_node *n = (layernorm_node *)node;
     qp_tensor *x = node->in[X], *w = node->in[W], *b = node->in[B];
-    qp_grad_part dx = qp_grad_open(c, x, x), dw = qp_grad_open_sums(c, w),
-                 db = qp_grad_open_sums(c, b);
+    const qp_storage sums = qp_sum_storage(x->storage);
+    qp_grad_part dx = qp_grad_open(c, x, x), dw = qp_grad_open_sums(c, w, sums),
+                 db = qp_grad_open_sums(c, b, sums);
     const size_t bytes = dw.to || db.to ? qp_layernorm_work(qp_rows(x), qp_cols(x)) : 0;
     void *work = qp_arena_alloc(&c->arena, bytes);
     qp_k(c, x)->layernorm_bwd(dx.to, dx.beta, dw.to, dw.beta, db.to, db.beta, work, node->out->grad,

@@ -1,27 +1,10 @@
+#include "autograd/grad.h"
 #include "autograd/ops.h"
+#include "autograd/profile.h"
 #include "autograd/work.h"
 #include <string.h>
 
 enum { X, W };
-
-/* dw in w's own type when w is an activation: the product gives sums, which are then rounded. */
-static void weight_gradient(qp_ctx *c, qp_node *node, const void *dy, void *work)
-{
-    qp_tensor *x = node->in[X], *w = node->in[W];
-    const int64_t n = qp_rows(x), m = qp_rows(w), k = qp_cols(x);
-    double beta;
-    void *dw = qp_grad(c, w, &beta);
-    if (!dw) return;
-    if (qp_grad_storage(w) == qp_sum_storage(x->storage)) {
-        qp_k(c, x)->matmul_tn(dw, beta, 1, dy, x->data, n, m, k, work);
-        return;
-    }
-    const size_t bytes = qp_sum_bytes(x, m * k);
-    void *sums = qp_arena_alloc(&c->arena, bytes);
-    qp_k(c, x)->matmul_tn(sums, 0, 1, dy, x->data, n, m, k, work);
-    qp_k(c, w)->cast_in(dw, beta, sums, qp_sum_storage(x->storage), m * k);
-    qp_arena_recycle(&c->arena, sums, bytes);
-}
 
 static void linear_backward(qp_ctx *c, qp_node *node)
 {
@@ -35,22 +18,30 @@ static void linear_backward(qp_ctx *c, qp_node *node)
     void *narrow = narrow_bytes ? qp_arena_alloc(&c->arena, narrow_bytes) : NULL;
     if (narrow) qp_k(c, x)->cast_in(narrow, 0, y->grad, y->storage, qp_numel(y));
     const void *dy = narrow ? narrow : y->grad;
+    void *work = qp_arena_alloc(&c->arena, bytes);
     double beta;
-    void *dx = qp_grad(c, x, &beta), *work = qp_arena_alloc(&c->arena, bytes);
+    void *dx = qp_grad(c, x, &beta); /* products write sums as well as x's type */
     if (dx) qp_k(c, x)->matmul_nn(dx, qp_grad_storage(x), beta, 1, dy, w, 0, n, m, k, work);
-    weight_gradient(c, node, dy, work);
+    qp_grad_part g = qp_grad_open_sums(c, w, qp_sum_storage(x->storage));
+    if (g.to) qp_k(c, x)->matmul_tn(g.to, g.beta, 1, dy, x->data, n, m, k, work);
+    qp_grad_close(c, &g);
     qp_arena_recycle(&c->arena, work, bytes);
     qp_arena_recycle(&c->arena, narrow, narrow_bytes);
 }
 
-static const qp_op linear_op = { "linear", linear_backward };
+static const qp_op linear_op = { "linear", linear_backward },
+                   logits_op = { "logits", linear_backward };
 
 /* y (.., M) of type `out`. */
-static qp_tensor *product(qp_ctx *c, qp_tensor *x, qp_tensor *w, qp_storage out, const char *op)
+static qp_tensor *product(qp_ctx *c, qp_tensor *x, qp_tensor *w, qp_storage out, const qp_op *op)
 {
-    QP_ASSERT(w->ndim == 2 && x->ndim >= 1 && qp_cols(x) == qp_cols(w), "%s: x %s, w %s", op,
+    QP_TIMED(c, op);
+    qp_assert_compute(op->name, x);
+    QP_ASSERT(w->ndim == 2 && x->ndim >= 1 && qp_cols(x) == qp_cols(w),
+              "%s: x %s and w %s: w must have rank 2, and the last dimensions be equal", op->name,
               qp_str(x), qp_str(w));
-    QP_ASSERT(!w->needs_grad || w->storage < QP_NCOMPUTE, "%s: a gradient for w %s", op, qp_str(w));
+    QP_ASSERT(!w->needs_grad || w->storage < QP_NCOMPUTE,
+              "%s: w %s wants a gradient: its type must be f64, f32 or bf16", op->name, qp_str(w));
     const int64_t n = qp_rows(x), m = qp_rows(w), k = qp_cols(x);
     int64_t shape[QP_MAX_DIMS];
     memcpy(shape, x->shape, sizeof shape);
@@ -60,16 +51,16 @@ static qp_tensor *product(qp_ctx *c, qp_tensor *x, qp_tensor *w, qp_storage out,
     void *work = qp_arena_alloc(&c->arena, bytes);
     qp_k(c, x)->matmul_nt(y->data, out, 0, 1, x->data, w, 0, n, m, k, work);
     qp_arena_recycle(&c->arena, work, bytes);
-    qp_record(c, sizeof(qp_node), &linear_op, y, QP_IN([X] = x, [W] = w));
+    qp_record(c, sizeof(qp_node), op, y, QP_IN([X] = x, [W] = w));
     return y;
 }
 
 qp_tensor *qp_linear(qp_ctx *c, qp_tensor *x, qp_tensor *w)
 {
-    return product(c, x, w, x->storage, "linear");
+    return product(c, x, w, x->storage, &linear_op);
 }
 
 qp_tensor *qp_logits(qp_ctx *c, qp_tensor *x, qp_tensor *w)
 {
-    return product(c, x, w, qp_sum_storage(x->storage), "logits");
+    return product(c, x, w, qp_sum_storage(x->storage), &logits_op);
 }

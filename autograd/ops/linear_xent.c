@@ -1,7 +1,9 @@
 /* The last product and the loss in one op, because the N x V logits between them are huge. Only
    rows that have a target take part; the vocabulary passes in chunks. The chunk does not depend on
    N, so neither do a row's bits. */
+#include "autograd/grad.h"
 #include "autograd/ops.h"
+#include "autograd/profile.h"
 #include "autograd/work.h"
 #include <math.h>
 
@@ -87,16 +89,17 @@ static void xent_backward(qp_ctx *c, qp_node *node)
     xent_node *n = (xent_node *)node;
     qp_tensor *x = node->in[X], *w = node->in[W];
     const qp_storage sums = qp_sum_storage(x->storage);
-    double beta_x, beta_w;
-    void *dx = qp_grad_own(c, x, &beta_x), *dw = qp_grad(c, w, &beta_w);
-    const size_t bytes = dx ? qp_sum_bytes(x, n->taken * qp_cols(x)) : 0;
-    void *dx_sum = dx ? qp_arena_alloc(&c->arena, bytes) : NULL;
+    qp_grad_part dx = qp_grad_open(c, x, x), dw = qp_grad_open_sums(c, w, sums);
+    const size_t bytes = dx.to ? qp_sum_bytes(x, n->taken * qp_cols(x)) : 0;
+    void *dx_sum = dx.to ? qp_arena_alloc(&c->arena, bytes) : NULL;
     if (n->taken)
-        chunks_backward(c, n, get(node->out->grad, sums, 0), dx_sum, dw, beta_w);
-    else if (dw && beta_w == 0)
-        c->be->k[sums]->zero(dw, qp_numel(w));
-    if (dx) put_back(c, n, dx, beta_x, dx_sum);
+        chunks_backward(c, n, get(node->out->grad, sums, 0), dx_sum, dw.to, dw.beta);
+    else if (dw.to && dw.beta == 0)
+        c->be->k[sums]->zero(dw.to, qp_numel(w));
+    if (dx.to) put_back(c, n, dx.to, dx.beta, dx_sum);
     qp_arena_recycle(&c->arena, dx_sum, bytes);
+    qp_grad_close(c, &dw);
+    qp_grad_close(c, &dx);
     give_back(c, n, x);
 }
 
@@ -112,8 +115,10 @@ static void take_rows(qp_ctx *c, xent_node *n, const qp_tensor *x, const qp_tens
     n->targets = qp_arena_alloc(&c->arena, (size_t)n->taken * sizeof *n->targets);
     for (int64_t i = 0, at = 0; i < rows; i++) {
         if (targets[i] < 0) continue;
-        QP_ASSERT(targets[i] < qp_rows(w), "linear_xent: target %d at row %lld, w %s", targets[i],
-                  (long long)i, qp_str(w));
+        QP_ASSERT(targets[i] < qp_rows(w),
+                  "linear_xent: target %d at row %lld of w %s: it must be below w's rows, or "
+                  "negative for none",
+                  targets[i], (long long)i, qp_str(w));
         n->rows[at] = (int32_t)i;
         n->targets[at++] = targets[i];
     }
@@ -148,9 +153,16 @@ static void chunks_forward(qp_ctx *c, const xent_node *n, const qp_tensor *x, co
 qp_tensor *qp_linear_xent_in_chunks(qp_ctx *c, qp_tensor *x, qp_tensor *w, const int32_t *targets,
                                     double *nll, int64_t chunk)
 {
-    QP_ASSERT(w->ndim == 2 && qp_cols(x) == qp_cols(w) && chunk > 0,
-              "linear_xent: x %s, w %s, chunks of %lld", qp_str(x), qp_str(w), (long long)chunk);
-    QP_ASSERT(!w->needs_grad || w->is_param, "linear_xent: w %s must be a parameter", qp_str(w));
+    QP_TIMED(c, &xent_op);
+    qp_assert_compute("linear_xent", x);
+    QP_ASSERT(w->ndim == 2 && x->ndim >= 1 && qp_cols(x) == qp_cols(w),
+              "linear_xent: x %s and w %s: w must have rank 2, and the last dimensions be equal",
+              qp_str(x), qp_str(w));
+    QP_ASSERT(!w->needs_grad || w->storage < QP_NCOMPUTE,
+              "linear_xent: w %s wants a gradient: its type must be f64, f32 or bf16", qp_str(w));
+    QP_ASSERT(chunk > 0, "linear_xent: chunks of %lld rows: there must be at least one",
+              (long long)chunk);
+    w = qp_apart(c, w, x);
     const qp_storage sums = qp_sum_storage(x->storage);
     qp_tensor *loss = qp_new(c, sums, 0, NULL);
     xent_node local = { .chunk = chunk }, *n = &local;

@@ -1,4 +1,6 @@
+#include "autograd/grad.h"
 #include "autograd/ops.h"
+#include "autograd/profile.h"
 #include "autograd/work.h"
 
 enum { X, A, B };
@@ -29,40 +31,61 @@ static void lora_backward(qp_ctx *c, qp_node *node)
     const int64_t n = qp_rows(x), m = qp_rows(b), r = qp_rows(a), k = qp_cols(x);
     const size_t bytes = qp_matmul_work(), h_bytes = qp_storage_bytes(x->storage, n * r);
     const size_t x_bytes = qp_value_bytes(x);
-    double beta_x, beta_a, beta_b;
-    void *dx = qp_grad_own(c, x, &beta_x);
-    void *da = qp_grad(c, a, &beta_a), *db = qp_grad(c, b, &beta_b);
+    const qp_storage sums = qp_sum_storage(x->storage);
+    qp_grad_part dx = qp_grad_open(c, x, x), da = qp_grad_open_sums(c, a, sums),
+                 db = qp_grad_open_sums(c, b, sums);
     void *work = qp_arena_alloc(&c->arena, bytes), *dh = qp_arena_alloc(&c->arena, h_bytes);
     void *wide = l->p > 0 ? qp_arena_alloc(&c->arena, x_bytes) : NULL;
 
     kernels->matmul_nn(dh, x->storage, 0, l->scale, dy, b, 0, n, m, r, work);
-    if (db) kernels->matmul_tn(db, beta_b, l->scale, dy, l->h, n, m, r, work);
-    if (da)
-        kernels->matmul_tn(da, beta_a, 1, dh, dropped(c, x, wide, l->p, l->key, l->stream), n, r, k,
-                           work);
-    if (dx && !wide) kernels->matmul_nn(dx, x->storage, beta_x, 1, dh, a, 0, n, r, k, work);
-    if (dx && wide) {
+    if (db.to) kernels->matmul_tn(db.to, db.beta, l->scale, dy, l->h, n, m, r, work);
+    if (da.to)
+        kernels->matmul_tn(da.to, da.beta, 1, dh, dropped(c, x, wide, l->p, l->key, l->stream), n,
+                           r, k, work);
+    if (dx.to && !wide) kernels->matmul_nn(dx.to, x->storage, dx.beta, 1, dh, a, 0, n, r, k, work);
+    if (dx.to && wide) {
         kernels->matmul_nn(wide, x->storage, 0, 1, dh, a, 0, n, r, k, work);
-        kernels->dropout(dx, beta_x, wide, l->p, l->key, l->stream, n * k);
+        kernels->dropout(dx.to, dx.beta, wide, l->p, l->key, l->stream, n * k);
     }
     qp_arena_recycle(&c->arena, wide, x_bytes);
     qp_arena_recycle(&c->arena, dh, h_bytes);
     qp_arena_recycle(&c->arena, work, bytes);
+    qp_grad_close(c, &db);
+    qp_grad_close(c, &da);
+    qp_grad_close(c, &dx);
     qp_arena_recycle(&c->arena, l->h, h_bytes);
 }
 
 static const qp_op lora_op = { "lora", lora_backward };
 
+static void check(const qp_tensor *y, const qp_tensor *x, const qp_tensor *a, const qp_tensor *b,
+                  double dropout)
+{
+    qp_assert_same_type("lora", y, x);
+    qp_assert_same_type("lora", x, a);
+    qp_assert_same_type("lora", x, b);
+    QP_ASSERT(x->ndim >= 1 && a->ndim == 2 && qp_cols(a) == qp_cols(x),
+              "lora: x %s and a %s: a must have rank 2, and the last dimensions be equal",
+              qp_str(x), qp_str(a));
+    QP_ASSERT(b->ndim == 2 && qp_cols(b) == qp_rows(a),
+              "lora: a %s and b %s: b must have rank 2, and as many columns as a has rows",
+              qp_str(a), qp_str(b));
+    QP_ASSERT(y->ndim >= 1 && qp_rows(y) == qp_rows(x) && qp_cols(y) == qp_rows(b),
+              "lora: y %s, x %s and b %s: y must have x's rows, each of b's rows", qp_str(y),
+              qp_str(x), qp_str(b));
+    QP_ASSERT(y != x, "lora: y and x are the same %s: y must be a fresh output", qp_str(x));
+    QP_ASSERT(dropout >= 0 && dropout < 1, "lora: dropout %g: it must be at least 0 and below 1",
+              dropout);
+}
+
 qp_tensor *qp_lora(qp_ctx *c, qp_tensor *y, qp_tensor *x, qp_tensor *a, qp_tensor *b, double scale,
                    double dropout)
 {
+    QP_TIMED(c, &lora_op);
+    check(y, x, a, b, dropout);
+    a = qp_apart(c, a, x);
+    b = qp_apart(c, qp_apart(c, b, x), a);
     const int64_t n = qp_rows(x), m = qp_rows(b), r = qp_rows(a), k = qp_cols(x);
-    QP_ASSERT(a->ndim == 2 && b->ndim == 2 && qp_cols(a) == k && qp_cols(b) == r &&
-                  qp_rows(y) == n && qp_cols(y) == m && y->storage == x->storage && y != x,
-              "lora: y %s, x %s, a %s, b %s", qp_str(y), qp_str(x), qp_str(a), qp_str(b));
-    QP_ASSERT((a->is_param || !a->needs_grad) && (b->is_param || !b->needs_grad),
-              "lora: a %s and b %s must be parameters", qp_str(a), qp_str(b));
-    QP_ASSERT(dropout >= 0 && dropout < 1, "lora: dropout %g", dropout);
     const double p = c->recording ? dropout : 0;
     const uint64_t stream = p > 0 ? qp_rng_stream(&c->rng) : 0;
     const size_t bytes = qp_matmul_work(), h_bytes = qp_storage_bytes(x->storage, n * r);
