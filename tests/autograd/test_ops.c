@@ -3,7 +3,7 @@
 #include "tests/support/gradcheck.h"
 #include "tests/support/opcheck.h"
 
-static const op_row *const *const families[] = { op_elementwise };
+static const op_row *const *const families[] = { op_elementwise, op_shapes, op_reductions };
 enum { FAMILIES = sizeof families / sizeof *families };
 
 static const op_row *row(int number)

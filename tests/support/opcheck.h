@@ -120,5 +120,5 @@ void op_check_rules(const op_row *op, int type);  /* beta, subsets, parameters, 
 void op_check_build(const op_row *op, int build); /* test_build's index */
 
 /* Rows, ended by NULL; one list a file of tests/autograd/ops. */
-extern const op_row *const op_elementwise[];
+extern const op_row *const op_elementwise[], *const op_shapes[], *const op_reductions[];
 #endif
