@@ -128,6 +128,7 @@ check: ## what CI runs
 	@$(MAKE) --no-print-directory layers
 	@$(MAKE) --no-print-directory werror
 	@$(MAKE) --no-print-directory test
+	@$(MAKE) --no-print-directory library
 	@$(MAKE) --no-print-directory asan
 	@$(MAKE) --no-print-directory parity PARITY=-real
 # The headers are what quipu.h includes, found by the compiler.
@@ -148,6 +149,8 @@ install: all ## program, libraries, headers, pkg-config file; PREFIX=/usr/local 
 uninstall: ## what install put there, with the same PREFIX and DESTDIR
 	rm -f $(BIN_TO)/quipu $(LIB_TO)/libquipu.a $(LIB_TO)/libquipu.so* $(LIB_TO)/pkgconfig/quipu.pc
 	rm -rf $(INC_TO)
+library: ## as others meet it: headers alone in C and C++, names, globals, an installed prefix
+	@tests/headers.sh $(filter %.h,$(HEADERS))
 soak: quipu ## the real model killed and resumed, one thread and two: the same bytes (half an hour)
 	tests/soak.sh
 mutants: ## one-line bugs planted in every backward: do the tests find them? N=150 or all, OP=name, SEED=n (a quarter of an hour)
@@ -160,4 +163,4 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile
 clean: ## remove everything built
 	rm -rf build build-* quipu
-.PHONY: FORCE all install uninstall test asan parity layers format format-check werror check soak mutants bench demo help clean
+.PHONY: FORCE all install uninstall library test asan parity layers format format-check werror check soak mutants bench demo help clean

@@ -12,6 +12,7 @@
                    autograd/segment.h                 recompute: memory for time
                    autograd/param.h                   what is trained
                    autograd/quantize.h                blocks of 4 and 8 bits: NF4, int8, dynamic
+                   autograd/profile.h                 time and memory by op
      training      optim/optim.h, types.h             optimisers, schedules, clipping
                    train/objective.h, step.h          a loss; micro-batches, clip, update in
                                                       one call
@@ -29,10 +30,10 @@
    step over its memory budget (QP_NOMEM) end the program with a sentence, unless qp_on_fatal named
    a handler that jumps or throws out of the call; qp_ctx_reset then makes the context usable again.
 
-   No global state but the log level (qp_log_max), and no thread but OpenMP's: contexts in several
-   threads do not know of each other. A context, a model and a parameter store are used by one
-   thread at a time; a tokenizer and a corpus, once open, by any number. Kernels use OpenMP's
-   threads of the calling thread: qp_cpu_threads. */
+   No global state but the log level (qp_log_max), and only OpenMP's threads outlive a call:
+   contexts in several threads do not know of each other. A context, a model and a parameter store
+   are used by one thread at a time; a tokenizer and a corpus, once open, by any number. Kernels use
+   OpenMP's threads of the calling thread: qp_cpu_threads. */
 #ifndef QUIPU_H
 #define QUIPU_H
 #include "autograd/general.h"
@@ -41,6 +42,7 @@
 #include "autograd/ops.h"
 #include "autograd/param.h"
 #include "autograd/quantize.h"
+#include "autograd/profile.h"
 #include "autograd/segment.h"
 #include "base/batch.h"
 #include "base/log.h"

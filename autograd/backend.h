@@ -2,6 +2,7 @@
 #ifndef QP_AUTOGRAD_BACKEND_H
 #define QP_AUTOGRAD_BACKEND_H
 #include "autograd/loops.h"
+QP_C_BEGIN
 
 /* AdamW's scalars for one step; bias corrections are 1 - beta^t. */
 typedef struct {
@@ -23,6 +24,17 @@ typedef struct {
 const qp_backend *qp_cpu_backend(void);  /* best build for this CPU, chosen and self-tested once */
 const qp_backend *qp_null_backend(void); /* computes nothing; for planning */
 
+/* Threads of every kernel that the calling thread starts from now on; 0 leaves OpenMP's number: all
+   CPUs, or OMP_NUM_THREADS. */
+void qp_cpu_threads(int threads);
+
+/* For main to call first, if it wants; nothing of the library does. OpenBLAS and OpenMP read their
+   settings while a program is being loaded, so it runs itself once again with the right ones in its
+   environment; what the user has set stays. Returns when nothing is to be changed. Without it f64
+   may get a slower product. */
+void qp_cpu_prepare(int argc, char **argv);
+
 /* Which implementation serves kernel `name` for a compute type, e.g. "onednn avx512_bf16". */
 const char *qp_kernel_origin(const qp_backend *be, const char *name, qp_storage compute);
+QP_C_END
 #endif

@@ -11,6 +11,7 @@
 #ifndef QP_AUTOGRAD_GENERAL_H
 #define QP_AUTOGRAD_GENERAL_H
 #include "autograd/ops.h"
+QP_C_BEGIN
 
 /* ---- Values to begin with: no gradient ---------------------------------------------------- */
 
@@ -92,9 +93,8 @@ typedef struct {
     int count; /* -1: all */
     int axis[QP_MAX_DIMS];
 } qp_axes;
-#define QP_AXES(...)                                                                               \
-    ((qp_axes){ (int)(sizeof((int[]){ __VA_ARGS__ }) / sizeof(int)), { __VA_ARGS__ } })
-#define QP_ALL ((qp_axes){ -1, { 0 } })
+#define QP_AXES(...) (QP_VALUE(qp_axes){ QP_COUNT(int, __VA_ARGS__), { __VA_ARGS__ } })
+#define QP_ALL (QP_VALUE(qp_axes){ -1, { 0 } })
 
 qp_tensor *qp_sum(qp_ctx *c, qp_tensor *x, qp_axes axes, bool keep);  /* of nothing: 0 */
 qp_tensor *qp_mean(qp_ctx *c, qp_tensor *x, qp_axes axes, bool keep); /* of nothing: NaN */
@@ -167,4 +167,5 @@ qp_tensor *qp_mse(qp_ctx *c, qp_tensor *a, qp_tensor *b, qp_how how);
 qp_tensor *qp_causal_attention(qp_ctx *c, qp_tensor *q, qp_tensor *k, qp_tensor *v, int64_t heads,
                                int64_t kv_heads);
 /* qp_embedding, qp_linear, qp_rmsnorm, qp_dropout, qp_cast and others: ops.h */
+QP_C_END
 #endif

@@ -2,6 +2,7 @@
 #ifndef QP_AUTOGRAD_GRAD_H
 #define QP_AUTOGRAD_GRAD_H
 #include "autograd/tape.h"
+QP_C_BEGIN
 
 typedef struct {
     void *to;    /* like's shape and compute type; NULL: not wanted */
@@ -28,4 +29,5 @@ qp_tensor *qp_apart(qp_ctx *c, qp_tensor *t, const qp_tensor *other);
 /* t's gradient += alpha times dy, of like's shape, summed over the dimensions that were repeated:
    open and close for ops that hand dy on. */
 void qp_grad_pass(qp_ctx *c, qp_tensor *t, const qp_tensor *like, const void *dy, double alpha);
+QP_C_END
 #endif

@@ -2,6 +2,7 @@
 #ifndef QP_AUTOGRAD_GRADCHECK_H
 #define QP_AUTOGRAD_GRADCHECK_H
 #include "autograd/tape.h"
+QP_C_BEGIN
 
 /* A function made of ops: in are the tensors given to qp_gradcheck, arg its last argument. The same
    values must give the same result; c->rng is put back before every call, so dropout may be in it.
@@ -30,4 +31,5 @@ typedef struct {
    either way. Inputs, their gradients, c's tape and generator are left as they were. */
 qp_status qp_gradcheck(qp_ctx *c, qp_function f, void *arg, int count, qp_tensor **in,
                        double tolerance, qp_gradcheck_report *report, qp_err *err) QP_MUST_CHECK;
+QP_C_END
 #endif

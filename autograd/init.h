@@ -3,6 +3,7 @@
 #ifndef QP_AUTOGRAD_INIT_H
 #define QP_AUTOGRAD_INIT_H
 #include "autograd/tensor.h"
+QP_C_BEGIN
 
 /* constant + normal * N(0, 1) + a draw from [-uniform, uniform). */
 typedef struct {
@@ -24,4 +25,5 @@ qp_init qp_init_kaiming_uniform(const qp_tensor *w, double gain);
 /* n values of type `to`, f64 or f32. */
 void qp_init_draw(qp_init init, uint64_t seed, const char *name, qp_storage to, void *data,
                   int64_t n);
+QP_C_END
 #endif

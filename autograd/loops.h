@@ -3,6 +3,7 @@
 #ifndef QP_AUTOGRAD_LOOPS_H
 #define QP_AUTOGRAD_LOOPS_H
 #include "autograd/tensor.h"
+QP_C_BEGIN
 
 enum { QP_MAX_OPERANDS = 4 };
 typedef struct {
@@ -67,4 +68,5 @@ int qp_axis(const char *op, const qp_tensor *x, int axis);
 /* "add: f32(3, 4) and f32(5)" must fit; the broadcast shape goes to shape and its rank is returned.
    Stops the program with the rule where they do not. */
 int qp_broadcast(const char *op, const qp_tensor *a, const qp_tensor *b, int64_t *shape);
+QP_C_END
 #endif

@@ -5,6 +5,7 @@
 #ifndef QP_AUTOGRAD_OPS_H
 #define QP_AUTOGRAD_OPS_H
 #include "autograd/tape.h"
+QP_C_BEGIN
 
 /* y = a + b, broadcast as in general.h. Gradients: both. */
 qp_tensor *qp_add(qp_ctx *c, qp_tensor *a, qp_tensor *b);
@@ -69,4 +70,5 @@ qp_tensor *qp_linear_xent_in_chunks(qp_ctx *c, qp_tensor *x, qp_tensor *w, const
 /* Whole logits x w^T in f32 (f64 for f64), for sampling, comparison and losses of your own.
    Gradients: as qp_linear, whose products take them rounded to x's type. */
 qp_tensor *qp_logits(qp_ctx *c, qp_tensor *x, qp_tensor *w);
+QP_C_END
 #endif

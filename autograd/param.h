@@ -5,6 +5,7 @@
 #define QP_AUTOGRAD_PARAM_H
 #include "autograd/init.h"
 #include "autograd/tape.h"
+QP_C_BEGIN
 
 typedef struct {
     char *name;
@@ -71,4 +72,5 @@ qp_status qp_params_save_beside(const qp_params *p, const qp_params_beside *b, c
                                 qp_err *err) QP_MUST_CHECK;
 qp_status qp_params_load_beside(qp_params *p, const qp_params_beside *b, const char *path,
                                 qp_err *err) QP_MUST_CHECK;
+QP_C_END
 #endif

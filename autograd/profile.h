@@ -3,6 +3,7 @@
 #ifndef QP_AUTOGRAD_PROFILE_H
 #define QP_AUTOGRAD_PROFILE_H
 #include "autograd/tape.h"
+QP_C_BEGIN
 
 typedef struct {
     const qp_op *op;
@@ -34,4 +35,5 @@ void qp_timed_end(qp_timed *t);
     __attribute__((cleanup(qp_timed_end))) qp_timed timed_;                                        \
     timed_.c = NULL;                                                                               \
     if ((c)->profile) qp_timed_begin(&timed_, c, op)
+QP_C_END
 #endif

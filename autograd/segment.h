@@ -1,6 +1,7 @@
 #ifndef QP_AUTOGRAD_SEGMENT_H
 #define QP_AUTOGRAD_SEGMENT_H
 #include "autograd/tape.h"
+QP_C_BEGIN
 
 typedef qp_tensor *(*qp_segment_fn)(qp_ctx *c, void *module, const void *env, qp_tensor *x);
 
@@ -10,4 +11,5 @@ typedef qp_tensor *(*qp_segment_fn)(qp_ctx *c, void *module, const void *env, qp
    parameters. env must live until backward. */
 qp_tensor *qp_segment(qp_ctx *c, qp_segment_fn fn, void *module, const void *env, qp_tensor *x,
                       int ndim, const int64_t *shape);
+QP_C_END
 #endif

@@ -5,6 +5,7 @@
 #include "autograd/backend.h"
 #include "base/arena.h"
 #include "base/rng.h"
+QP_C_BEGIN
 
 typedef struct qp_ctx qp_ctx;
 typedef struct qp_node qp_node;
@@ -24,11 +25,7 @@ struct qp_node {
     bool shares_out; /* adds into an earlier node's output: that node gives it back */
 };
 /* qp_record's last two arguments: QP_IN([X] = x, [W] = w). */
-#define QP_IN(...)                                                                                 \
-    (int)(sizeof((qp_tensor *[]){ __VA_ARGS__ }) / sizeof(qp_tensor *)), (qp_tensor *[])           \
-    {                                                                                              \
-        __VA_ARGS__                                                                                \
-    }
+#define QP_IN(...) QP_COUNT(qp_tensor *, __VA_ARGS__), QP_LIST(qp_tensor *, __VA_ARGS__)
 
 /* What makes a segment's weights usable and lets them go again: streaming, sharding; NULLs for
    nothing. */
@@ -96,4 +93,5 @@ void qp_backward_to(qp_ctx *c, qp_node *stop);
 void qp_backward(qp_ctx *c, qp_tensor *loss, double scale);
 /* The same from any y with a given dy (y's type and shape). */
 void qp_backward_from(qp_ctx *c, qp_tensor *y, const void *dy);
+QP_C_END
 #endif

@@ -5,6 +5,7 @@
 #define QP_AUTOGRAD_TENSOR_H
 #include "base/dtype.h"
 #include <stdbool.h>
+QP_C_BEGIN
 
 enum { QP_MAX_DIMS = 8 };
 
@@ -21,8 +22,7 @@ typedef struct qp_tensor {
 
 /* A rank and a shape, for the two arguments that functions take: qp_reshape(c, x, QP_SHAPE(n, -1)).
  */
-#define QP_SHAPE(...)                                                                              \
-    (int)(sizeof((int64_t[]){ __VA_ARGS__ }) / sizeof(int64_t)), (int64_t[]) { __VA_ARGS__ }
+#define QP_SHAPE(...) QP_COUNT(int64_t, __VA_ARGS__), QP_LIST(int64_t, __VA_ARGS__)
 
 static inline int64_t qp_numel(const qp_tensor *t)
 {
@@ -55,4 +55,5 @@ static inline qp_storage qp_grad_storage(const qp_tensor *t)
 }
 /* "f32(5, 7)", for messages; good for the next three calls in this thread. */
 const char *qp_str(const qp_tensor *t);
+QP_C_END
 #endif

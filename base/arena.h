@@ -6,6 +6,7 @@
 #ifndef QP_BASE_ARENA_H
 #define QP_BASE_ARENA_H
 #include "base/err.h"
+QP_C_BEGIN
 
 enum { QP_ARENA_BINS = 64 };
 typedef struct qp_scope {
@@ -34,4 +35,5 @@ void qp_arena_recycle(qp_arena *a, void *p,
                       size_t bytes); /* NULL and outer scopes' blocks: no-op */
 void qp_scope_open(qp_arena *a, qp_scope *s);
 void qp_scope_close(qp_arena *a, qp_scope *s);
+QP_C_END
 #endif

@@ -1,7 +1,9 @@
 /* What data makes and the model reads: N token rows, whatever the documents in them; no padding. */
 #ifndef QP_BASE_BATCH_H
 #define QP_BASE_BATCH_H
+#include "base/c.h"
 #include <stdint.h>
+QP_C_BEGIN
 
 typedef struct {
     int64_t n;         /* token rows */
@@ -21,4 +23,5 @@ void qp_batch_clear(qp_batch *b);
  * none. */
 void qp_batch_add(qp_batch *b, const int32_t *tokens, const int32_t *targets, int64_t n);
 void qp_batch_release(qp_batch *b);
+QP_C_END
 #endif

@@ -3,6 +3,7 @@
 #ifndef QP_BASE_BUF_H
 #define QP_BASE_BUF_H
 #include "base/err.h"
+QP_C_BEGIN
 
 typedef struct {
     char *data; /* NULL when empty and never written */
@@ -25,4 +26,5 @@ void *qp_xcalloc(size_t count, size_t bytes);
 void *qp_xrealloc(void *p, size_t count, size_t bytes);
 char *qp_xstrdup(const char *s);
 char *qp_xformat(const char *fmt, ...) QP_PRINTF(1, 2);
+QP_C_END
 #endif

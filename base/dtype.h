@@ -1,8 +1,10 @@
 /* How numbers are stored, in files and in memory. */
 #ifndef QP_BASE_DTYPE_H
 #define QP_BASE_DTYPE_H
+#include "base/c.h"
 #include <stddef.h>
 #include <stdint.h>
+QP_C_BEGIN
 
 typedef enum {
     QP_F64, /* the first three are compute types: activations have them, kernels exist for them */
@@ -34,4 +36,5 @@ static inline size_t qp_storage_bytes(qp_storage s, int64_t n)
 {
     return (size_t)(n / qp_storages[s].block) * (size_t)qp_storages[s].bytes;
 }
+QP_C_END
 #endif

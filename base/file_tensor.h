@@ -4,6 +4,7 @@
 #include "base/dtype.h"
 #include "base/err.h"
 #include <stdbool.h>
+QP_C_BEGIN
 
 enum { QP_FILE_DIMS = 8 };
 typedef struct {
@@ -28,4 +29,5 @@ qp_status qp_file_tensors_sort(qp_file_tensor *t, int64_t count, qp_err *err) QP
 const qp_file_tensor *qp_file_tensors_find(const qp_file_tensor *t, int64_t count,
                                            const char *name);
 void qp_file_tensors_free(qp_file_tensor *t, int64_t count);
+QP_C_END
 #endif

@@ -3,7 +3,9 @@
    4x32-10, Salmon et al. 2011 (Random123). */
 #ifndef QP_BASE_RNG_H
 #define QP_BASE_RNG_H
+#include "base/c.h"
 #include <stdint.h>
+QP_C_BEGIN
 
 typedef struct {
     uint64_t key;  /* from the seed and the purpose */
@@ -37,4 +39,5 @@ static inline uint64_t qp_philox_step(uint64_t key)
 {
     return (uint64_t)((uint32_t)(key >> 32) + 0xBB67AE85u) << 32 | ((uint32_t)key + 0x9E3779B9u);
 }
+QP_C_END
 #endif

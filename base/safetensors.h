@@ -6,6 +6,7 @@
 #define QP_BASE_SAFETENSORS_H
 #include "base/file_tensor.h"
 #include "base/zio.h"
+QP_C_BEGIN
 
 typedef struct {
     char *path;
@@ -35,4 +36,5 @@ typedef struct {
 } qp_save_tensor;
 qp_status qp_safetensors_write(const char *path, const qp_save_tensor *tensors, int64_t count,
                                qp_err *err) QP_MUST_CHECK; /* metadata {"format":"pt"} */
+QP_C_END
 #endif

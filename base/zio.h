@@ -4,6 +4,7 @@
 #include "base/buf.h"
 #include <stdbool.h>
 #include <stdint.h>
+QP_C_BEGIN
 
 /* Opens a regular file for reading; the caller closes *fd. Errors as below. */
 qp_status qp_file_open(const char *path, int *fd, uint64_t *bytes, qp_err *err) QP_MUST_CHECK;
@@ -50,4 +51,5 @@ qp_status qp_out_finish(qp_out *o, qp_err *err) QP_MUST_CHECK;
 void qp_out_abandon(qp_out *o);
 
 qp_status qp_sync_dir(const char *dir, qp_err *err) QP_MUST_CHECK;
+QP_C_END
 #endif

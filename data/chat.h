@@ -3,6 +3,7 @@
 #ifndef QP_DATA_CHAT_H
 #define QP_DATA_CHAT_H
 #include "data/tokenizer.h"
+QP_C_BEGIN
 
 typedef struct {
     const char *role; /* NUL-terminated: system, user, assistant, ipython, tool */
@@ -33,4 +34,5 @@ typedef struct {
 qp_status qp_chat_render(const qp_chat *chat, const qp_tokenizer *t, const qp_message *messages,
                          int64_t n, const qp_chat_options *o, qp_ids *ids, qp_buf *mask,
                          qp_err *err) QP_MUST_CHECK;
+QP_C_END
 #endif

@@ -2,6 +2,7 @@
 #ifndef QP_DATA_CORPUS_H
 #define QP_DATA_CORPUS_H
 #include "data/chat.h"
+QP_C_BEGIN
 
 typedef enum { QP_EXCESS_RAISE, QP_EXCESS_TRUNCATE, QP_EXCESS_DROP } qp_excess;
 typedef enum { QP_BAD_RAISE, QP_BAD_SKIP } qp_on_bad;
@@ -58,4 +59,5 @@ qp_status qp_corpus_split(qp_corpus *c, qp_corpus *valid, double share, uint64_t
                           qp_err *err) QP_MUST_CHECK;
 void qp_corpus_hash(const qp_corpus *c, char hex[65]);
 void qp_corpus_release(qp_corpus *c);
+QP_C_END
 #endif

@@ -4,6 +4,7 @@
 #define QP_DATA_LOADER_H
 #include "base/batch.h"
 #include "data/corpus.h"
+QP_C_BEGIN
 
 typedef struct {
     int64_t sequence_len, micro_batch_size; /* a micro-batch holds micro_batch_size rows of at most
@@ -25,4 +26,5 @@ void qp_loader_free(qp_loader *l);
 int64_t qp_loader_batches(qp_loader *l, int64_t epoch); /* micro-batches in that epoch */
 /* Fills b with the micro-batch at *p and moves p on, into the next epoch at the end. */
 void qp_loader_next(qp_loader *l, qp_position *p, qp_batch *b);
+QP_C_END
 #endif

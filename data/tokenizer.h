@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include <stdbool.h>
 #include <stdint.h>
+QP_C_BEGIN
 
 typedef struct qp_tokenizer qp_tokenizer;
 typedef struct {
@@ -48,4 +49,5 @@ void qp_tokenizer_hash(const qp_tokenizer *t, char hex[65]);
 /* Writes tokenizer.json, tokenizer_config.json, special_tokens_map.json (and chat template) into
    dir: a copy of what lay beside the model, or made from GGUF metadata. "bytes": nothing. */
 qp_status qp_tokenizer_save(const qp_tokenizer *t, const char *dir, qp_err *err) QP_MUST_CHECK;
+QP_C_END
 #endif

@@ -2,6 +2,7 @@
 #ifndef QP_EVAL_GENERATE_H
 #define QP_EVAL_GENERATE_H
 #include "model/model.h"
+QP_C_BEGIN
 
 typedef struct {
     double temperature;                      /* 0: greedy */
@@ -36,4 +37,5 @@ typedef struct {
 qp_status qp_generate(qp_ctx *c, qp_model *m, const int32_t *prompt, int64_t n_prompt,
                       const qp_generate_options *o, int32_t *out, int64_t *n,
                       qp_generate_stats *stats, qp_err *err) QP_MUST_CHECK;
+QP_C_END
 #endif

@@ -3,6 +3,7 @@
 #define QP_EVAL_PERPLEXITY_H
 #include "data/loader.h"
 #include "model/model.h"
+QP_C_BEGIN
 
 typedef struct {
     const char *method; /* hf (or NULL), hf-exact, paper, llama.cpp */
@@ -41,4 +42,5 @@ typedef struct {
    counts documents. o may be NULL. */
 qp_status qp_eval_loss(qp_ctx *c, qp_model *m, qp_loader *l, const qp_eval_options *o, qp_ppl *out,
                        qp_err *err) QP_MUST_CHECK;
+QP_C_END
 #endif

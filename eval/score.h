@@ -2,6 +2,7 @@
 #ifndef QP_EVAL_SCORE_H
 #define QP_EVAL_SCORE_H
 #include "model/model.h"
+QP_C_BEGIN
 
 /* nll[i] of every row of b with a target, 0 for the others. Nothing is recorded and no memory stays
    in use. A value that is not finite is QP_BADFILE, naming the weight at fault, or QP_FAIL, naming
@@ -17,4 +18,5 @@ typedef struct {
 void qp_tally_add(qp_tally *t, const qp_batch *b, const double *nll);
 /* sqrt((mean(x^2) - mean(x)^2) / (n - 1)): the standard error of the mean; 0 for n < 2. */
 double qp_tally_error(const qp_tally *t);
+QP_C_END
 #endif

@@ -4,6 +4,7 @@
 #define QP_EVAL_STREAM_H
 #include "base/buf.h"
 #include <stdbool.h>
+QP_C_BEGIN
 
 typedef struct {
     const char *const *stop; /* texts that end the generation; borrowed */
@@ -18,4 +19,5 @@ bool qp_stream_add(qp_stream *s, const char *bytes, size_t len, qp_buf *out);
 /* The end: appends what was held; bytes that are no UTF-8 become U+FFFD. */
 void qp_stream_end(qp_stream *s, qp_buf *out);
 void qp_stream_release(qp_stream *s);
+QP_C_END
 #endif

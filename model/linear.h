@@ -3,6 +3,7 @@
 #ifndef QP_MODEL_LINEAR_H
 #define QP_MODEL_LINEAR_H
 #include "autograd/ops.h"
+QP_C_BEGIN
 
 typedef struct qp_proj qp_proj;
 typedef struct {
@@ -22,4 +23,5 @@ void qp_proj_free(qp_proj *p); /* NULL: nothing */
 
 /* w (out, in) is borrowed. */
 qp_proj *qp_dense_new(qp_tensor *w);
+QP_C_END
 #endif

@@ -5,6 +5,7 @@
 #include "autograd/param.h"
 #include "base/batch.h"
 #include "base/buf.h"
+QP_C_BEGIN
 
 /* config.json in our words; field names and meaning as in Hugging Face's LlamaConfig. */
 typedef struct {
@@ -103,4 +104,5 @@ void qp_model_hash(const qp_model *m, char hex[65]);
 /* QP_BADFILE, naming the weight, when one of all values is no finite number. Reads every value: for
    when a loss is none. */
 qp_status qp_model_check_finite(const qp_model *m, qp_err *err) QP_MUST_CHECK;
+QP_C_END
 #endif

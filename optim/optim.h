@@ -3,6 +3,7 @@
 #ifndef QP_OPTIM_OPTIM_H
 #define QP_OPTIM_OPTIM_H
 #include "autograd/param.h"
+QP_C_BEGIN
 
 typedef struct {
     double beta1, beta2, eps, weight_decay;
@@ -88,4 +89,5 @@ double qp_schedule_factor(const qp_schedule *s, int64_t step);
 double qp_grad_norm(qp_ctx *c, const qp_params *p);
 /* What clipping multiplies by: min(1, max_norm / (norm + 1e-6)), as torch; max_norm <= 0: 1. */
 double qp_clip_scale(double norm, double max_norm);
+QP_C_END
 #endif

@@ -2,6 +2,7 @@
 #ifndef QP_TRAIN_OBJECTIVE_H
 #define QP_TRAIN_OBJECTIVE_H
 #include "model/model.h"
+QP_C_BEGIN
 
 typedef struct {
     const char *name;
@@ -11,4 +12,5 @@ typedef struct {
 } qp_objective;
 
 extern const qp_objective qp_objective_sft; /* sum of -log p of the next token */
+QP_C_END
 #endif

@@ -5,6 +5,7 @@
 #include "data/loader.h"
 #include "optim/optim.h"
 #include "train/objective.h"
+QP_C_BEGIN
 
 enum { QP_TREE_LEVELS = 17 };
 
@@ -51,4 +52,5 @@ void qp_step_batches(qp_stepper *s, int64_t micros, int64_t step, int64_t update
 /* Takes `micros` micro-batches from *p on and steps. */
 qp_status qp_step(qp_stepper *s, qp_position *p, int64_t micros, int64_t step, int64_t update,
                   qp_step_result *r, qp_err *err) QP_MUST_CHECK;
+QP_C_END
 #endif

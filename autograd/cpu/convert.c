@@ -91,8 +91,8 @@ static void by_pieces(T *y, qp_storage from, const char *x, int64_t first, int64
     }
 }
 
-qp_convert_fn K(qp_convert);
-void K(qp_convert)(void *y, const void *x, qp_storage from, int64_t first, int64_t n)
+qp_convert_fn K(convert);
+void K(convert)(void *y, const void *x, qp_storage from, int64_t first, int64_t n)
 {
     QP_ASSERT(from <= QP_Q8_0, "no values in storage %s", qp_storages[from].name);
     if (from == QP_T)

@@ -3,11 +3,6 @@
 #define QP_AUTOGRAD_CPU_DISPATCH_H
 #include "autograd/backend.h"
 
-/* Call first in main. OpenBLAS and OpenMP read their settings while the program is being loaded, so
-   the program runs itself once again with the right ones; what the user has set stays. Returns when
-   nothing is to be changed. */
-void qp_cpu_prepare(int argc, char **argv);
-
 /* Names of the builds that this CPU can run, best first, and NULL behind the last. In the
    environment QP_ISA=name chooses a build, QP_PRODUCT=name prefers products whose names begin so
    ("openblas", "onednn", "loop v3"); both are read on first use. */
@@ -17,9 +12,6 @@ const char *qp_cpu_build(int i);
  * blocks. */
 typedef void qp_convert_fn(void *y, const void *x, qp_storage from, int64_t first, int64_t n);
 qp_convert_fn *qp_converter(qp_storage to);
-
-/* Threads of every kernel from now on; 0 leaves OpenMP's number: all CPUs, or OMP_NUM_THREADS. */
-void qp_cpu_threads(int threads);
 
 /* The libraries behind the products; the caller frees. */
 char *qp_blas_version(void);

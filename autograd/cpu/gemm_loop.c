@@ -44,8 +44,8 @@ static inline void turn(E *out, const V *in, int64_t ld, int64_t values, int64_t
 
 #define TEXT_(x) #x
 #define TEXT(x) TEXT_(x)
-extern const qp_product K(qp_loop);
-const qp_product K(qp_loop) = { .name = "loop " TEXT(QP_ISA),
+extern const qp_product K(loop);
+const qp_product K(loop) = { .name = "loop " TEXT(QP_ISA),
                                 .in = QP_R,
                                 .out = QP_R,
                                 .rows = 96 * (24 / sizeof(R)), /* C_BYTES / 512 columns */

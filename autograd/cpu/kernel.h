@@ -1,6 +1,6 @@
 /* Every loop file in autograd/cpu is compiled once per storage type and instruction set: -DQP_T_F32
-   -DQP_ISA=v4 make rmsnorm_fwd_f32_v4 of K(rmsnorm_fwd). LD widens a stored T to R, ST rounds an R;
-   all arithmetic is in R. Combined loops say `if (parallel : ...)`: a bare `if` would switch off
+   -DQP_ISA=v4 make qp_rmsnorm_fwd_f32_v4 of K(rmsnorm_fwd). LD widens a stored T to R, ST rounds an
+   R; all arithmetic is in R. Combined loops say `if (parallel : ...)`: a bare `if` would switch off
    simd as well. */
 #ifndef QP_AUTOGRAD_CPU_KERNEL_H
 #define QP_AUTOGRAD_CPU_KERNEL_H
@@ -77,10 +77,10 @@ static inline T ACC(T y, double beta, R v) { return ST(beta != 0 ? LD(y) + v : v
     for (int64_t i = 0; i < n; i++)
 // clang-format on
 
-#define QP_CAT_(a, b, c) a##_##b##_##c
+#define QP_CAT_(a, b, c) qp_##a##_##b##_##c
 #define QP_CAT(a, b, c) QP_CAT_(a, b, c)
 #define K(name) QP_CAT(name, QP_TNAME, QP_ISA)
-#define QP_KERNEL(name, args) void K(name) args;
+#define QP_KERNEL(name, args) __attribute__((visibility("hidden"))) void K(name) args;
 #include "autograd/kernels.def"
 #undef QP_KERNEL
 #endif
