@@ -1,9 +1,9 @@
 # Lists every one-line bug that the rules below can plant in a backward, from the sources named as arguments:
-#   bucket <tab> op whose tests must find it <tab> file <tab> line <tab> rule <tab> the new line
+#   bucket <tab> ops one of whose tests must find it <tab> file <tab> line <tab> rule <tab> the new line
 # Where a bug may stand: the functions named *backward*, all that they call in autograd/ (kernels by ->name( too), and
-# the gradient columns of .def tables. A bucket is the op, or the file where several ops share the code; then the ops
-# take turns. Relies on clang-format: a function's braces are alone in the first column, in a macro in the fifth.
-# -v skip: a file with the lines that are left out, see tests/mutants.equal.
+# the gradient columns of .def tables. A bucket is the op, or the file where several ops share the code; then any of
+# the ops may find it. Relies on clang-format: a function's braces are alone in the first column, in a macro in the fifth.
+# -v only: these buckets. -v skip: a file with the lines that are left out, see tests/mutants.equal.
 
 # ---- Reading: functions, the names in them, op tables ------------------------------------------------------------
 
@@ -112,9 +112,8 @@ function add(code,   f, s, t)
 # static const qp_op name_op = { "name", name_backward };   or, in a macro, { #name, name##_backward }
 function ops_of_table(code,   s, t, part)
 {
-    if (code !~ /qp_op / && code !~ /^ *\{ "/) return
     s = code
-    while (match(s, /\{ (#name|"[a-z_0-9]+"), [A-Za-z_0-9#]+ \}/)) {
+    while (match(s, /\{ (#name|"[a-z_0-9]+"), [A-Za-z_0-9#]*backward \}/)) {
         t = substr(s, RSTART + 2, RLENGTH - 4)
         s = substr(s, RSTART + RLENGTH)
         split(t, part, ", ")
@@ -224,8 +223,9 @@ function plant(rule, new)
     sub(/[ \t]*\\$/, "", squeezed)
     gsub(/^[ \t]+|[ \t]+$/, "", squeezed)
     if ((file, squeezed) in equal) { printf "equal\t%s\t%s\n", file, squeezed; return }
-    if (op_count > 1) op = op_list[turn++ % op_count + 1]
-    else op = op_list[1]
+    op = op_list[turn % op_count + 1]
+    for (other = 1; other < op_count; other++) op = op " " op_list[(turn + other) % op_count + 1]
+    turn++
     printf "mutant\t%s\t%s\t%s\t%d\t%s\t%s\n", bucket, op, file, line, rule, new
 }
 
@@ -335,6 +335,7 @@ function indices(   at, s, t)
     for (at = 1; match(substr(code, at), /\[[A-Za-z0-9_]+\]/); at += RSTART + RLENGTH - 2) {
         s = substr(code, 1, at + RSTART - 1)
         t = substr(code, at + RSTART, RLENGTH - 2)
+        if (s ~ /sizeof [^ ,;]*$/) continue
         if ((file, t) in sibling) {
             if (sibling[file, t] != t)
                 plant("inputs swapped", before s sibling[file, t] substr(code, at + RSTART + RLENGTH - 2) after)
@@ -440,7 +441,7 @@ function of_row(i,   part)
     line = part[2]
     now = text[file, line]
     bucket = op_list[1] = part[3]
-    if (only != "" && bucket != only) return
+    if (only != "" && !index(" " only " ", " " bucket " ")) return
     op_count = 1
     split("", planted_here)
     before = substr(now, 1, dfrom[i] - 1)
@@ -475,11 +476,7 @@ END {
         gsub(/.*\/|\..*/, "", bucket)
         if (op_count == 1) bucket = op_list[1]
         if (ffile[f] ~ /tape\.c$/) { bucket = op_list[1] = "tape"; op_count = 1 }
-        if (only != "") {
-            if (!((f, only) in reached)) continue
-            bucket = op_list[1] = only
-            op_count = 1
-        }
+        if (only != "" && !index(" " only " ", " " bucket " ")) continue
         m = split(flines[f], lines, " ")
         for (k = 1; k <= m; k++) of_line(f, lines[k] + 0)
         printf "function\t%s\t%s\t%s\n", ffile[f], fname[f], owners[f]
