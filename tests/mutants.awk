@@ -223,8 +223,10 @@ function plant(rule, new)
     sub(/[ \t]*\\$/, "", squeezed)
     gsub(/^[ \t]+|[ \t]+$/, "", squeezed)
     if ((file, squeezed) in equal) { printf "equal\t%s\t%s\n", file, squeezed; return }
-    op = op_list[turn % op_count + 1]
-    for (other = 1; other < op_count; other++) op = op " " op_list[(turn + other) % op_count + 1]
+    op = ""
+    far = op_count > MANY ? op_count / MANY : 1
+    for (other = 0; other < op_count && other < MANY; other++)
+        op = op (other ? " " : "") op_list[(turn + int(other * far)) % op_count + 1]
     turn++
     printf "mutant\t%s\t%s\t%s\t%d\t%s\t%s\n", bucket, op, file, line, rule, new
 }
@@ -458,6 +460,7 @@ function of_row(i,   part)
     if (code ~ /(^|[^a-z])b([^a-z]|$)/) each_place("a for b", " b", " a")
 }
 
+BEGIN { MANY = 5 } # ops asked about a line that many share
 END {
     for (i = 1; i <= roots; i++) {
         f = by_name[root_file[i], root_fn[i]]

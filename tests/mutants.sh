@@ -25,12 +25,13 @@ mkdir "$work/1" "$work/claimed" "$work/saved" && cp -r Makefile base autograd op
 # The commands that are an op's own tests, "SUITE [CASE]" a line, by asking the runner what there is: case OP of suite ops
 # and the suites called as the op and as its file; if there are none, those of the ops made of it and of tests that name it.
 run_test() { # suite [case], in a job's folder
-    env CK_RUN_SUITE="$1" ${2:+CK_RUN_CASE="$2"} timeout 300 build/tests/run >test.log 2>&1
+    log=test$BASHPID.log
+    env CK_RUN_SUITE="$1" ${2:+CK_RUN_CASE="$2"} timeout 300 build/tests/run >"$log" 2>&1
 }
 try_tests() { # those of "SUITE [CASE]" lines that there are
     while read -r suite one; do
         if run_test $suite $one; then echo "$suite $one"
-        elif ! grep -q "no test ran" test.log; then echo "FAILS $suite $one"; fi
+        elif ! grep -q "no test ran" "$log"; then echo "FAILS $suite $one"; fi
     done
 }
 own_tests() {
@@ -65,11 +66,15 @@ awk -F'\t' -v seed="$SEED" -v limit="$N" '
 total=$(wc -l <"$plan")
 [ "$total" -gt 0 ] || { echo "mutants: none to plant${OP:+ in $OP}"; exit 2; }
 
-for op in $(cut -f2 "$plan" | tr " " "\n" | sort -u); do
-    (cd "$work/1" && own_tests "$op") >"$work/tests.$op"
-    [ -s "$work/tests.$op" ] || echo "mutants: $op has no tests of its own"
-    ! grep FAILS "$work/tests.$op" || { echo "mutants: tests of $op fail on the unchanged tree"; exit 2; }
+ops=$(cut -f2 "$plan" | tr " " "\n" | sort -u)
+for op in $ops; do
+    while [ "$(jobs -rp | wc -l)" -ge "$JOBS" ]; do wait -n; done
+    (cd "$work/1" && own_tests "$op") >"$work/tests.$op" &
 done
+wait
+for op in $ops; do [ -s "$work/tests.$op" ] || echo "mutants: $op has no tests of its own"; done
+if grep -h FAILS "$work"/tests.*; then echo "mutants: these fail on the unchanged tree"; exit 2; fi
+rm -f "$work"/1/test*.log
 for ((job = 2; job <= JOBS; job++)); do cp -a "$work/1" "$work/$job"; done
 echo "mutants: $total of $(grep -c ^mutant "$list") possible, $(grep -c ^equal "$list") left out as equivalent, SEED=$SEED, ready after $(($(date +%s) - begun)) s"
 

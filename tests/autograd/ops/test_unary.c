@@ -79,30 +79,50 @@ static bool close_to(double v, double expected, qp_storage type)
     return v == expected || fabs(v - expected) <= tolerance * fabs(expected);
 }
 
+/* y of all points, and dx where dy is `dy` everywhere. */
+static void run_edge(int i, qp_storage type, double dy, double *y, double *dx)
+{
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    qp_tensor *x = test_leaf(&c, type, 1, (int64_t[]){ POINTS }, 1);
+    for (int j = 0; j < POINTS; j++) test_set(x->data, type, j, points[j]);
+    qp_tensor *out = edge[i].op(&c, x);
+    for (int j = 0; j < POINTS; j++) y[j] = test_get(out->data, type, j);
+    void *all = qp_arena_alloc(&c.arena, qp_value_bytes(out));
+    for (int j = 0; j < POINTS; j++) test_set(all, type, j, dy);
+    qp_backward_from(&c, out, all);
+    for (int j = 0; j < POINTS; j++) dx[j] = test_get(x->grad, type, j);
+    qp_ctx_release(&c);
+}
+
 START_TEST(edges_are_pytorchs)
 {
     qp_storage type;
     if (!test_build(_i, &type)) return;
     for (int i = 0; i < EDGES; i++) {
-        qp_ctx c;
-        test_ctx(&c, NULL);
-        qp_tensor *x = test_leaf(&c, type, 1, (int64_t[]){ POINTS }, 1);
-        for (int j = 0; j < POINTS; j++) test_set(x->data, type, j, points[j]);
-        qp_tensor *y = edge[i].op(&c, x);
-        double value[POINTS];
-        for (int j = 0; j < POINTS; j++) value[j] = test_get(y->data, type, j);
-        void *dy = qp_arena_alloc(&c.arena, qp_value_bytes(y));
-        for (int j = 0; j < POINTS; j++) test_set(dy, type, j, 1);
-        qp_backward_from(&c, y, dy);
+        double y[POINTS], dx[POINTS];
+        run_edge(i, type, 1, y, dx);
         for (int j = 0; j < POINTS; j++) {
-            const double slope = test_get(x->grad, type, j);
-            ck_assert_msg(close_to(value[j], edge[i].y[j], type), "%s of %g is %.17g, not %.17g",
-                          edge[i].name, points[j], value[j], edge[i].y[j]);
-            ck_assert_msg(close_to(slope, edge[i].dx[j], type),
-                          "slope of %s at %g is %.17g, not %.17g", edge[i].name, points[j], slope,
+            ck_assert_msg(close_to(y[j], edge[i].y[j], type), "%s of %g is %.17g, not %.17g",
+                          edge[i].name, points[j], y[j], edge[i].y[j]);
+            ck_assert_msg(close_to(dx[j], edge[i].dx[j], type),
+                          "slope of %s at %g is %.17g, not %.17g", edge[i].name, points[j], dx[j],
                           edge[i].dx[j]);
         }
-        qp_ctx_release(&c);
+    }
+}
+END_TEST
+
+START_TEST(no_gradient_stays_none_where_there_is_a_slope)
+{
+    qp_storage type;
+    if (!test_build(_i, &type)) return;
+    for (int i = 0; i < EDGES; i++) {
+        double y[POINTS], dx[POINTS];
+        run_edge(i, type, 0, y, dx);
+        for (int j = 0; j < POINTS; j++)
+            if (isfinite(edge[i].dx[j]))
+                ck_assert_msg(dx[j] == 0, "%s at %g: 0 became %g", edge[i].name, points[j], dx[j]);
     }
 }
 END_TEST
@@ -127,6 +147,7 @@ Suite *suite_unary(void)
     Suite *s = suite_create("unary");
     TCase *t = tcase_create("unary");
     tcase_add_loop_test(t, edges_are_pytorchs, 0, TEST_BUILDS);
+    tcase_add_loop_test(t, no_gradient_stays_none_where_there_is_a_slope, 0, TEST_BUILDS);
     tcase_add_test(t, no_op_of_the_table_is_left_out);
     suite_add_tcase(s, t);
     return s;
