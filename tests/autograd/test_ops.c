@@ -3,7 +3,8 @@
 #include "tests/support/gradcheck.h"
 #include "tests/support/opcheck.h"
 
-static const op_row *const *const families[] = { op_elementwise, op_shapes, op_reductions };
+static const op_row *const *const families[] = { op_elementwise, op_shapes, op_reductions,
+                                                 op_products, op_networks };
 enum { FAMILIES = sizeof families / sizeof *families };
 
 static const op_row *row(int number)

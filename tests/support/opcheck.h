@@ -57,23 +57,23 @@ typedef struct {
 } op_case;
 
 enum {
-    OP_NO_GRADIENT = 1, /* nothing is recorded */
-    OP_PRODUCT = 2,     /* builds may add in another order: not the same bits */
-    OP_RANDOM = 4,      /* another value while recording is off */
-    OP_NO_EMPTY = 8,    /* cannot have: inputs or result of size 0, */
-    OP_NO_RANK_0 = 16,  /* an input of rank 0, */
-    OP_NO_REPEAT = 32,  /* inputs broadcast to each other */
-    OP_NO_SEGMENT = 64, /* the result's type is not x's */
-    OP_COMPOSITE = 128, /* of several nodes: each leaves its structs */
+    OP_NO_GRADIENT = 1,     /* nothing is recorded */
+    OP_PRODUCT = 2,         /* builds may add in another order: not the same bits */
+    OP_RANDOM = 4,          /* another value while recording is off */
+    OP_NO_EMPTY = 8,        /* cannot have: inputs or result of size 0, */
+    OP_NO_RANK_0 = 16,      /* an input of rank 0, */
+    OP_NO_REPEAT = 32,      /* inputs broadcast to each other */
+    OP_NO_DIFFERENCES = 64, /* its results have no f64 */
+    OP_COMPOSITE = 128,     /* of several nodes: each leaves its structs */
 };
 struct op_row {
     const char *name; /* the op is qp_name */
     unsigned flags;
     op_values values[OP_INPUTS];
-    unsigned never_param, always_param; /* inputs, as bits, that may not, must be parameters */
-    double f32, bf16;                   /* tolerances over the usual ones, 0: 1 */
+    double f32, bf16; /* tolerances over the usual ones, 0: 1 */
     void (*draw)(op_case *k);
     qp_tensor *(*run)(qp_ctx *c, qp_tensor **in, const op_case *k);
+    /* What the result is; v may stay NULL where only the shape is known. */
     op_array (*value)(const op_case *k, const op_array *in);
     double (*of_one)(double x, double p, double q); /* for op_value_of_one */
     double (*of_two)(double a, double b);           /* for op_value_of_two */
@@ -120,5 +120,6 @@ void op_check_rules(const op_row *op, int type);  /* beta, subsets, parameters, 
 void op_check_build(const op_row *op, int build); /* test_build's index */
 
 /* Rows, ended by NULL; one list a file of tests/autograd/ops. */
-extern const op_row *const op_elementwise[], *const op_shapes[], *const op_reductions[];
+extern const op_row *const op_elementwise[],
+    *const op_shapes[], *const op_reductions[], *const op_products[], *const op_networks[];
 #endif
