@@ -79,6 +79,13 @@ static inline const qp_kernels *qp_k(const qp_ctx *c, const qp_tensor *t)
 void *qp_record(qp_ctx *c, size_t bytes, const qp_op *op, qp_tensor *out, int count,
                 qp_tensor *const *in);
 
+/* For ops made of others: gives back the value of an intermediate that no node keeps. */
+static inline void qp_drop(qp_ctx *c, qp_tensor *t)
+{
+    qp_arena_recycle(&c->arena, t->data, qp_value_bytes(t));
+    t->data = NULL;
+}
+
 /* Where an op's backward writes t's gradient; NULL: not wanted. *beta is 0 on the first write, then
    1. */
 void *qp_grad(qp_ctx *c, qp_tensor *t, double *beta);

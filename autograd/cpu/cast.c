@@ -7,12 +7,13 @@ static inline R from_f64(double v) { return (R)v; }
 static inline R from_f32(float v) { return (R)v; }
 static inline R from_bf16(uint16_t v) { return (R)qp_from_bf16(v); }
 static inline R from_f16(uint16_t v) { return (R)qp_from_f16(v); }
-static inline double to_f64(R v) { return (double)v; }
+static inline double to_f64(double v) { return v; }
+static inline double as_f64(double v) { return v; } /* what is there is not rounded to R */
 static inline float to_f32(R v) { return (float)v; }
 static inline uint16_t to_bf16(R v) { return qp_to_bf16((float)v); }
 static inline uint16_t to_f16(R v) { return qp_to_f16((float)v); }
 
-#define LOOP(type, from, to)                                                                       \
+#define LOOP(type, from, to, as)                                                                   \
     static void in_##from(T *y, double beta, const type *x, int64_t n)                             \
     {                                                                                              \
         _Pragma("omp parallel for schedule(static) if (n > QP_GRAIN)") for (int64_t i = 0; i < n;  \
@@ -23,12 +24,12 @@ static inline uint16_t to_f16(R v) { return qp_to_f16((float)v); }
     {                                                                                              \
         _Pragma("omp parallel for schedule(static) if (n > QP_GRAIN)") for (int64_t i = 0; i < n;  \
                                                                             i++) y[i] =            \
-            to(beta != 0 ? from(y[i]) + LD(x[i]) : LD(x[i]));                                      \
+            to(beta != 0 ? as(y[i]) + LD(x[i]) : LD(x[i]));                                        \
     }
-LOOP(double, from_f64, to_f64)
-LOOP(float, from_f32, to_f32)
-LOOP(uint16_t, from_bf16, to_bf16)
-LOOP(uint16_t, from_f16, to_f16)
+LOOP(double, from_f64, to_f64, as_f64)
+LOOP(float, from_f32, to_f32, from_f32)
+LOOP(uint16_t, from_bf16, to_bf16, from_bf16)
+LOOP(uint16_t, from_f16, to_f16, from_f16)
 
 void K(cast_in)(void *y, double beta, const void *x, qp_storage xs, int64_t n)
 {

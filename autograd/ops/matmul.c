@@ -167,5 +167,6 @@ qp_tensor *qp_matmul(qp_ctx *c, qp_tensor *a, qp_tensor *b, bool transpose_a, bo
     qp_k(c, a)->matmul_batch(y->data, y->storage, 0, a->data, b->data, false, one.tb, one.m, one.n,
                              one.k, &one.batch, work);
     qp_arena_recycle(&c->arena, work, bytes);
+    if (transpose_a && !n) qp_drop(c, a);
     return y;
 }

@@ -3,7 +3,9 @@
 qp_tensor *qp_mse(qp_ctx *c, qp_tensor *a, qp_tensor *b, qp_how how)
 {
     qp_tensor *square = qp_squared_difference(c, a, b);
-    return how == QP_NONE  ? square
-           : how == QP_SUM ? qp_sum(c, square, QP_ALL, false)
-                           : qp_mean(c, square, QP_ALL, false);
+    if (how == QP_NONE) return square;
+    qp_tensor *y =
+        how == QP_SUM ? qp_sum(c, square, QP_ALL, false) : qp_mean(c, square, QP_ALL, false);
+    if (!square->needs_grad) qp_drop(c, square);
+    return y;
 }

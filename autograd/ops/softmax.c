@@ -28,7 +28,13 @@ static qp_tensor *along(qp_ctx *c, qp_tensor *x, int axis, const qp_op *op)
     qp_tensor *y = qp_like(c, x);
     qp_record(c, sizeof(qp_node), op, y, QP_IN([X] = x));
     qp_k(c, x)->softmax_fwd(y->data, x->data, op == &log_softmax_op, qp_rows(x), qp_cols(x));
-    return inner ? qp_transpose(c, y, axis, -1) : y;
+    if (!inner) return y;
+    qp_tensor *back = qp_transpose(c, y, axis, -1);
+    if (!y->needs_grad) {
+        qp_drop(c, x);
+        qp_drop(c, y);
+    }
+    return back;
 }
 
 qp_tensor *qp_softmax(qp_ctx *c, qp_tensor *x, int axis) { return along(c, x, axis, &softmax_op); }

@@ -39,6 +39,7 @@ static void draw_matmul(op_case *k)
     if (k->special == OP_EMPTY && lead.ndim && op_below(k, 3) == 0) lead.shape[0] = 0;
     for (int i = 0; i < 2; i++) k->flag[i] = op_coin(k);
     const bool large = k->size != OP_SMALL;
+    for (int i = 0; large && i < 2; i++) k->flag[i] = k->turn >> i & 1;
     side(k, 0, &lead, m, depth, k->special == OP_LEFT || (!large && op_below(k, 3) == 0));
     side(k, 1, &lead, depth, n, k->special == OP_RIGHT || (!large && op_below(k, 3) == 0));
     for (int i = 0; i < 2; i++) { /* a row, a column */
@@ -87,7 +88,7 @@ static op_array value_matmul(const op_case *k, const op_array *in)
     free(lead.v);
     return y;
 }
-static const op_row row_matmul = { "matmul", .flags = OP_PRODUCT | OP_NO_RANK_0,
+static const op_row row_matmul = { "matmul", .flags = OP_PRODUCT | OP_NO_RANK_0 | OP_COMPOSITE,
                                    .draw = draw_matmul, .run = run_matmul, .value = value_matmul };
 
 /* ---- linear, logits: x (.., K), w (M, K) ---- */
