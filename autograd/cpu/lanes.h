@@ -31,16 +31,7 @@ enum { LANES = 16 };
 #define LANES_PLUS(a, b) ((a) + (b))
 #define SUM(type, to, n, j, term) FOLD(type, LANES, to, 0, n, j, term, LANES_PLUS)
 
-/* to = the largest of `to` and x[0 .. n-1]; a NaN never is. */
-#define LARGEST(type, to, n, x)                                                                    \
-    do {                                                                                           \
-        type lane_[LANES];                                                                         \
-        int64_t j_ = 0;                                                                            \
-        for (int l_ = 0; l_ < LANES; l_++) lane_[l_] = to;                                         \
-        for (; j_ + LANES <= (n); j_ += LANES)                                                     \
-            for (int l_ = 0; l_ < LANES; l_++)                                                     \
-                lane_[l_] = (x)[j_ + l_] > lane_[l_] ? (x)[j_ + l_] : lane_[l_];                   \
-        for (; j_ < (n); j_++) lane_[0] = (x)[j_] > lane_[0] ? (x)[j_] : lane_[0];                 \
-        for (int l_ = 0; l_ < LANES; l_++) to = lane_[l_] > to ? lane_[l_] : to;                   \
-    } while (0)
+/* to = the largest of `to` and term, an expression in j = 0 .. n-1; a NaN never is. */
+#define LANES_LARGER(a, b) ((b) > (a) ? (b) : (a))
+#define LARGEST(type, to, n, j, term) FOLD(type, LANES, to, to, n, j, term, LANES_LARGER)
 #endif

@@ -9,7 +9,7 @@ static double denominator(const T *x, int64_t d, R *largest)
 {
     R top = -(R)INFINITY;
     double sum;
-    for (int64_t j = 0; j < d; j++) top = LD(x[j]) > top ? LD(x[j]) : top;
+    LARGEST(R, top, d, j, LD(x[j]));
     SUM(double, sum, d, j, (double)EXP(LD(x[j]) - top));
     *largest = top;
     return sum;

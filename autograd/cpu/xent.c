@@ -13,7 +13,7 @@ void K(xent_chunk)(void *top_, void *sum_, void *hit_, const void *logits_, cons
     for (int64_t i = 0; i < n; i++) {
         const R *z = logits + i * c;
         R m = top[i], s;
-        LARGEST(R, m, c, z);
+        LARGEST(R, m, c, j, z[j]);
         SUM(R, s, c, j, EXP(z[j] - m));
         sum[i] = sum[i] * EXP(top[i] - m) + s;
         top[i] = m;
