@@ -10,9 +10,9 @@
                    autograd/general.h, ops.h          ops for any network; those of the Llama path
                    autograd/grad.h, gradcheck.h       an op's own backward, and its check
                    autograd/segment.h                 recompute: memory for time
-                   autograd/param.h                   what is trained
+                   autograd/param.h, init.h           what is trained, first values, files
+                   autograd/print.h, profile.h        the tape for eyes; time and memory an op
                    autograd/quantize.h                blocks of 4 and 8 bits: NF4, int8, dynamic
-                   autograd/profile.h                 time and memory by op
      training      optim/optim.h, types.h             optimisers, schedules, clipping
                    train/objective.h, step.h          a loss; micro-batches, clip, update in
                                                       one call
@@ -39,10 +39,12 @@
 #include "autograd/general.h"
 #include "autograd/grad.h"
 #include "autograd/gradcheck.h"
+#include "autograd/init.h"
 #include "autograd/ops.h"
 #include "autograd/param.h"
-#include "autograd/quantize.h"
+#include "autograd/print.h"
 #include "autograd/profile.h"
+#include "autograd/quantize.h"
 #include "autograd/segment.h"
 #include "base/batch.h"
 #include "base/log.h"

@@ -54,9 +54,9 @@ static const qp_op segment_op = { "segment", segment_backward };
 qp_tensor *qp_segment(qp_ctx *c, qp_segment_fn fn, void *module, const void *env, qp_tensor *x,
                       int ndim, const int64_t *shape)
 {
-    QP_TIMED(c, &segment_op);
     QP_ASSERT(!x->is_param, "a segment of parameter %s: give it a value of the step", qp_str(x));
     if (c->recording && !c->recompute) return fn(c, module, env, x);
+    QP_TIMED(c, &segment_op);
 
     const qp_rng rng = c->rng;
     qp_node *const mark = c->tape;

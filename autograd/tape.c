@@ -31,7 +31,7 @@ void qp_ctx_reset(qp_ctx *c)
     qp_arena_reset(&c->arena);
     c->tape = NULL;
     c->recording = true;
-    if (c->profile) c->profile->open = NULL;
+    if (c->profile) c->profile->walking = false;
 }
 
 qp_tensor *qp_wrap_data(qp_ctx *c, qp_storage storage, int ndim, const int64_t *shape, void *data)
@@ -95,13 +95,21 @@ void *qp_grad(qp_ctx *c, qp_tensor *t, double *beta)
     return t->grad = qp_arena_alloc(&c->arena, qp_value_bytes(t));
 }
 
+static void run_back(qp_ctx *c, qp_node *n)
+{
+    qp_timed t = { .c = NULL };
+    if (c->profile) qp_timed_begin(&t, c, n->op, true);
+    n->op->backward(c, n);
+    qp_timed_leave(&t);
+}
+
 static void walk(qp_ctx *c, qp_node *stop, const qp_tensor *root)
 {
     while (c->tape != stop) {
         qp_node *n = c->tape;
         QP_ASSERT(n, "walking back past the start of the tape");
         c->tape = n->prev;
-        if (n->out->grad) n->op->backward(c, n);
+        if (n->out->grad) run_back(c, n);
         if (n->shares_out) continue;
         qp_arena_recycle(&c->arena, n->out->grad, qp_value_bytes(n->out));
         n->out->grad = NULL;

@@ -52,7 +52,7 @@ void qp_arena_release(qp_arena *a)
 void qp_arena_reset(qp_arena *a)
 {
     QP_HIDE(a->base, a->used);
-    a->used = 0;
+    a->used = a->live = 0;
     a->root = (qp_scope){ 0 };
     a->scope = &a->root;
 }
@@ -93,6 +93,8 @@ void *qp_arena_alloc(qp_arena *a, size_t bytes)
         if (a->used > a->peak) a->peak = a->used;
         QP_HIDE(a->base + a->used, a->cap - a->used > GUARD ? GUARD : a->cap - a->used);
     }
+    a->live += n;
+    if (a->live > a->live_most) a->live_most = a->live;
     QP_SHOW(p, bytes);
     QP_HIDE(p + bytes, n - bytes);
     return p;
@@ -124,6 +126,7 @@ void qp_arena_recycle(qp_arena *a, void *p, size_t bytes)
               a->used);
     QP_ASSERT(!bytes || !QP_HIDDEN(p), "block of %zu bytes at %zu recycled twice", bytes, at);
     void **list = list_for(a->scope, n);
+    a->live -= n;
     QP_SHOW(p, sizeof(free_block));
     *(free_block *)p = (free_block){ *list, n };
     *list = p;
@@ -132,7 +135,7 @@ void qp_arena_recycle(qp_arena *a, void *p, size_t bytes)
 
 void qp_scope_open(qp_arena *a, qp_scope *s)
 {
-    *s = (qp_scope){ .outer = a->scope, .start = a->used };
+    *s = (qp_scope){ .outer = a->scope, .start = a->used, .live = a->live };
     a->scope = s;
 }
 
@@ -141,5 +144,6 @@ void qp_scope_close(qp_arena *a, qp_scope *s)
     QP_ASSERT(a->scope == s && s->outer, "scopes close in the order they opened, innermost first");
     QP_HIDE(a->base + s->start, a->used - s->start);
     a->used = s->start;
+    a->live = s->live;
     a->scope = s->outer;
 }

@@ -11,7 +11,7 @@ QP_C_BEGIN
 enum { QP_ARENA_BINS = 64 };
 typedef struct qp_scope {
     struct qp_scope *outer;
-    size_t start;
+    size_t start, live;
     struct {
         size_t size;
         void *head; /* recycled blocks of that size */
@@ -22,6 +22,8 @@ typedef struct qp_scope {
 typedef struct {
     char *base;
     size_t cap, used, peak; /* bytes */
+    size_t live;            /* in blocks handed out and not recycled */
+    size_t live_most;       /* its largest value since someone wrote here */
     qp_scope *scope;
     qp_scope root;
 } qp_arena;

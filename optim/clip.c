@@ -1,9 +1,13 @@
 #include "optim/optim.h"
+#include "autograd/profile.h"
 #include "autograd/work.h"
 #include <math.h>
 
+static const qp_op norm_op = { "gradient norm", NULL }; /* for the profile's table */
+
 double qp_grad_norm(qp_ctx *c, const qp_params *p)
 {
+    QP_TIMED(c, &norm_op);
     double sum = 0;
     size_t bytes = qp_sumsq_work(p->n);
     void *work = qp_arena_alloc(&c->arena, bytes);

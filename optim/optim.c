@@ -1,4 +1,5 @@
 #include "optim/types.h"
+#include "autograd/profile.h"
 #include "base/buf.h"
 #include <math.h>
 #include <stdlib.h>
@@ -54,9 +55,12 @@ static void round_values(qp_params *p, qp_ctx *c, int64_t lo, int64_t hi)
     qp_k(c, p->item->t)->cast_in(value, 0, (float *)p->master + lo, QP_F32, hi - lo);
 }
 
+static const qp_op update_op = { "optimizer", NULL }; /* for the profile's table */
+
 void qp_optim_step_range(qp_optim *o, qp_ctx *c, int64_t lo, int64_t hi, double lr,
                          double grad_scale, int64_t step)
 {
+    QP_TIMED(c, &update_op);
     for (int g = 0; g < o->params->groups; g++) {
         const qp_param_group *group = &o->params->group[g];
         const qp_optim_range r = {

@@ -47,9 +47,11 @@ static void backward(qp_ctx *c, qp_node *node, int side, backward_fn *kernel)
     }
 /* Steps have no slope: nothing is recorded. */
 #define COMPARE(name, condition)                                                                   \
+    static const qp_op name##_op = { #name, NULL };                                                \
     qp_tensor *qp_##name(qp_ctx *c, qp_tensor *a, qp_tensor *b)                                    \
     {                                                                                              \
         qp_loops l;                                                                                \
+        QP_TIMED(c, &name##_op);                                                                   \
         qp_tensor *out = output(c, #name, a, b, &l);                                               \
         qp_k(c, a)->name##_fwd(out->data, a->data, b->data, &l);                                   \
         return out;                                                                                \
