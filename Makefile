@@ -47,7 +47,7 @@ FLAGS_v4bf16 = $(FLAGS_v4) -mavx512bf16
 SRC       = $(wildcard base/*.c autograd/*.c autograd/ops/*.c optim/*.c model/*.c data/*.c eval/*.c train/*.c) \
             $(wildcard $(ONCE))
 CLI       = $(wildcard cli/*.c)
-TEST      = $(wildcard tests/*.c tests/*/*.c tests/*/*/*.c)
+TEST      = $(filter-out tests/install/%,$(wildcard tests/*.c tests/*/*.c tests/*/*/*.c))
 PARITY_SRC = $(wildcard tests/parity/*.c)
 BENCH     = $(wildcard bench/*.c)
 OBJ       = $(SRC:%.c=$(B)/%.o) $(foreach b,$(BUILDS),$(LOOPS:%.c=$(B)/$(b)/%.o))
@@ -65,10 +65,11 @@ quipu: $(B)/quipu
 $(LIB): $(OBJ)
 	@rm -f $@
 	@ar rcs $@ $^
-# Nothing but qp_ names leaves it, and its own calls go to itself whatever the program defines.
+# Nothing but qp_ names leaves it, and its own calls go to itself whatever the program defines; it stays
+# loaded, since threads call it when they end.
 $(SO): $(OBJ)
 	@echo '{ global: qp_*; local: *; };' > $(B)/exports
-	$(SAY)$(CC) $(CFLAGS) -shared -Wl,-soname,$(SONAME),--version-script=$(B)/exports,-Bsymbolic-functions,-z,defs \
+	$(SAY)$(CC) $(CFLAGS) -shared -Wl,-soname,$(SONAME),--version-script=$(B)/exports,-Bsymbolic-functions,-z,defs,-z,nodelete \
 	    $^ -o $@ $(LIBS)
 	@ln -sf $(@F) $(B)/$(SONAME); ln -sf $(SONAME) $(B)/libquipu.so
 $(B)/quipu: $(CLI:%.c=$(B)/%.o) $(LIB)
@@ -112,7 +113,7 @@ parity: quipu $(B)/parity ## compare with golden data; GOLDEN=DIR [PARITY=group,
 PARITY_GROUPS = $(if $(filter command line environment,$(origin PARITY)),$(PARITY))
 layers: ## every #include against the table in docs/ARCHITECTURE.md
 	@tests/layers.sh
-FORMATTED = $(wildcard */*.[ch] */*/*.[ch])
+FORMATTED = quipu.h $(wildcard */*.[ch] */*/*.[ch])
 format: ## clang-format in place
 	clang-format -i $(FORMATTED)
 format-check:
@@ -149,8 +150,10 @@ install: all ## program, libraries, headers, pkg-config file; PREFIX=/usr/local 
 uninstall: ## what install put there, with the same PREFIX and DESTDIR
 	rm -f $(BIN_TO)/quipu $(LIB_TO)/libquipu.a $(LIB_TO)/libquipu.so* $(LIB_TO)/pkgconfig/quipu.pc
 	rm -rf $(INC_TO)
-library: ## as others meet it: headers alone in C and C++, names, globals, an installed prefix
+library: all ## as others meet it: headers alone in C and C++, names, globals, an installed prefix
 	@tests/headers.sh $(filter %.h,$(HEADERS))
+	@tests/symbols.sh $(B)
+	@CC="$(CC)" MAKE="$(MAKE)" tests/install.sh
 soak: quipu ## the real model killed and resumed, one thread and two: the same bytes (half an hour)
 	tests/soak.sh
 mutants: ## one-line bugs planted in every backward: do the tests find them? N=150 or all, OP=name, SEED=n (a quarter of an hour)
