@@ -25,6 +25,7 @@ double test_difference(const void *a, qp_storage as, const void *b, qp_storage b
    machine, said on stderr. */
 enum { TEST_BUILDS = 4 * QP_NCOMPUTE };
 bool test_build(int index, qp_storage *type);
+bool test_build_here(int index, qp_storage *type); /* says nothing: suite kernels does */
 
 typedef qp_tensor *(*test_op)(qp_ctx *c, qp_tensor **in);
 /* y = op(in), and the gradients of sum(dy * y), dy normal, in in[..]->grad: NULL where nothing was

@@ -481,7 +481,7 @@ void op_check_build(const op_row *op, int build)
     qp_storage type;
     qp_scope scope;
     qp_ctx c;
-    if (!test_build(build, &type)) return;
+    if (!test_build_here(build, &type)) return;
     test_ctx(&c, NULL);
     for (int turn = 0; turn < OP_CASES; turn++) {
         op_case k = op_case_draw(op, turn);
@@ -499,7 +499,7 @@ void op_check_build(const op_row *op, int build)
         }
         if (!(op->flags & OP_PRODUCT) && type != QP_F64) check_plain(&c, &k, type, &r);
         if (k.size == OP_PARALLEL) check_threads(&c, &k, type, &r);
-        if (k.size != OP_SMALL) check_memory(&c, &k, type);
+        if (k.size == OP_TAILS) check_memory(&c, &k, type);
         qp_scope_close(&c.arena, &scope);
         op_case_free(&k);
     }
