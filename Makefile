@@ -50,6 +50,7 @@ CLI       = $(wildcard cli/*.c)
 TEST      = $(filter-out tests/install/%,$(wildcard tests/*.c tests/*/*.c tests/*/*/*.c))
 PARITY_SRC = $(wildcard tests/parity/*.c)
 BENCH     = $(wildcard bench/*.c)
+EXAMPLES  = $(patsubst docs/examples/%.c,$(B)/examples/%,$(wildcard docs/examples/*.c))
 OBJ       = $(SRC:%.c=$(B)/%.o) $(foreach b,$(BUILDS),$(LOOPS:%.c=$(B)/$(b)/%.o))
 LIB       = $(B)/libquipu.a
 
@@ -79,6 +80,9 @@ $(B)/tests/run: $(patsubst %.c,$(B)/%.o,$(filter-out $(PARITY_SRC),$(TEST))) $(L
 $(B)/parity: $(PARITY_SRC:%.c=$(B)/%.o) $(LIB)
 	$(SAY)$(CC) $(CFLAGS) $^ -o $@ $(LIBS)
 $(B)/bench/run: $(BENCH:%.c=$(B)/%.o) $(LIB)
+	$(SAY)$(CC) $(CFLAGS) $^ -o $@ $(LIBS)
+$(EXAMPLES): $(B)/examples/%: $(B)/docs/examples/%.o $(LIB)
+	@mkdir -p $(@D)
 	$(SAY)$(CC) $(CFLAGS) $^ -o $@ $(LIBS)
 
 # Other compilers or flags make other objects: what was built without -Werror proves nothing under it.
@@ -111,6 +115,8 @@ parity: quipu $(B)/parity ## compare with golden data; GOLDEN=DIR [PARITY=group,
 	@if [ -d "$(GOLDEN)" ]; then QP_BUILD=$(B) $(B)/parity "$(GOLDEN)" "$(SHARED)" "$(PARITY_GROUPS)"; \
 	else echo "parity: SKIPPED: no golden data at $(GOLDEN) (say GOLDEN=DIR)"; fi
 PARITY_GROUPS = $(if $(filter command line environment,$(origin PARITY)),$(PARITY))
+examples: $(EXAMPLES) ## the programs of docs/examples: each has to reach its stated result
+	@for e in $(sort $^); do echo "$${e##*/}"; $$e || { echo "examples: $${e##*/} failed"; exit 1; }; done
 layers: ## every #include against the table in docs/ARCHITECTURE.md
 	@tests/layers.sh
 FORMATTED = quipu.h $(wildcard */*.[ch] */*/*.[ch])
@@ -119,9 +125,10 @@ format: ## clang-format in place
 format-check:
 	@clang-format --dry-run -Werror $(FORMATTED) && echo "format: clean"
 werror: ## every warning is an error, gcc and clang
-	@$(MAKE) --no-print-directory WERROR=1 $(B)/quipu $(B)/tests/run $(B)/parity $(B)/bench/run
+	@$(MAKE) --no-print-directory WERROR=1 $(B)/quipu $(B)/tests/run $(B)/parity $(B)/bench/run $(EXAMPLES)
 	@$(MAKE) --no-print-directory WERROR=1 CC=clang OPT=-O1 EXTRA=-Wno-pass-failed B=build-clang ISAS=base \
-	    build-clang/libquipu.a $(CLI:%.c=build-clang/%.o) $(BENCH:%.c=build-clang/%.o)
+	    build-clang/libquipu.a $(CLI:%.c=build-clang/%.o) $(BENCH:%.c=build-clang/%.o) \
+	    $(patsubst %.c,build-clang/%.o,$(wildcard docs/examples/*.c))
 	@echo "werror: clean with gcc and clang"
 check: export WERROR = 1
 check: ## what CI runs
@@ -130,6 +137,7 @@ check: ## what CI runs
 	@$(MAKE) --no-print-directory werror
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory library
+	@$(MAKE) --no-print-directory examples
 	@$(MAKE) --no-print-directory asan
 	@$(MAKE) --no-print-directory parity PARITY=-real
 # The headers are what quipu.h includes, found by the compiler.
@@ -166,4 +174,4 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile
 clean: ## remove everything built
 	rm -rf build build-* quipu
-.PHONY: FORCE all install uninstall library test asan parity layers format format-check werror check soak mutants bench demo help clean
+.PHONY: FORCE all install uninstall library test asan parity examples layers format format-check werror check soak mutants bench demo help clean

@@ -12,10 +12,11 @@ may() { # folder -> folders it may include
     data) echo data base ;;
     eval) echo eval model data autograd base ;;
     train) echo train eval model optim data autograd base ;;
+    docs) ;; # examples include <quipu.h>, as a program outside does
     *) echo cli train eval model optim data autograd base tests bench ;;
     esac
 }
-for f in $(find base autograd optim model data eval train cli bench tests -name '*.[ch]'); do
+for f in $(find base autograd optim model data eval train cli bench docs tests -name '*.[ch]'); do
     dir=${f%%/*}
     for inc in $(sed -n 's/^ *# *include *"\([^"]*\)".*/\1/p' "$f"); do
         to=${inc%%/*}
@@ -28,7 +29,7 @@ for f in $(find base autograd optim model data eval train cli bench tests -name 
 done
 owner() { # header, the files that may include it
     header=$1; shift
-    for f in $(grep -rlE "^ *# *include *<$header>" base autograd optim model data eval train cli bench tests --include='*.[ch]'); do
+    for f in $(grep -rlE "^ *# *include *<$header>" base autograd optim model data eval train cli bench docs tests --include='*.[ch]'); do
         case " $* " in
         *" $f "*) ;;
         *) echo "layers: $f includes <$header>: only $* may"; bad=1 ;;
