@@ -316,11 +316,12 @@ static double least(const op_case *k, const result *r, int input)
 static void check_subsets(qp_ctx *c, const op_case *k, qp_storage type, const result *full)
 {
     const unsigned all = differentiable(k);
-    for (unsigned some = 1; some < all; some++) {
+    for (unsigned some = 0; some < all; some++) {
         if (some & ~all) continue;
         manner how = everything(k);
         how.wanted = some;
         const result r = run(c, k, type, how, NULL);
+        HOLDS(k, r.y->needs_grad == (some != 0), "%s", "recorded for nothing, or not at all");
         same(k, "some inputs need no gradient", &r, full);
         for (int i = 0; i < k->count; i++)
             HOLDS(k, (some >> i & 1) || !r.in[i]->grad, "input %d got a gradient unasked", i);

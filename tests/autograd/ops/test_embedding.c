@@ -2,17 +2,6 @@
 #include "tests/support/gradcheck.h"
 
 static const int32_t ids[6] = { 3, 0, 3, 3, 8, 0 };
-static qp_tensor *op(qp_ctx *c, qp_tensor **in) { return qp_embedding(c, in[0], ids, 6, QP_F64); }
-
-START_TEST(gradient_matches_differences)
-{
-    qp_ctx c;
-    test_ctx(&c, NULL);
-    qp_tensor *in[] = { test_param(&c, QP_F64, 2, (int64_t[]){ 9, 7 }, 1) };
-    ck_assert_double_lt(gradcheck(&c, op, 1, in), 1e-9);
-    qp_ctx_release(&c);
-}
-END_TEST
 
 START_TEST(frozen_weights_of_any_storage_are_read)
 {
@@ -54,7 +43,6 @@ Suite *suite_embedding(void)
 {
     Suite *s = suite_create("embedding");
     TCase *t = tcase_create("embedding");
-    tcase_add_test(t, gradient_matches_differences);
     tcase_add_test(t, frozen_weights_of_any_storage_are_read);
     tcase_add_exit_test(t, id_beyond_the_vocabulary_exits_70, 70);
     tcase_add_exit_test(t, negative_id_exits_70, 70);
