@@ -164,7 +164,7 @@ library: all ## as others meet it: headers alone in C and C++, names, globals, a
 	@CC="$(CC)" MAKE="$(MAKE)" tests/install.sh
 soak: quipu ## the real model killed and resumed, one thread and two: the same bytes (half an hour)
 	tests/soak.sh
-mutants: ## one-line bugs planted in every backward: do the tests find them? N=150 or all, OP=name, SEED=n (a quarter of an hour)
+mutants: ## one-line bugs planted in every backward: do the tests find them? N=200 or all, OP=name, SEED=n (a quarter of an hour)
 	CC="$(CC)" SHARED="$(SHARED)" tests/mutants.sh
 bench: $(B)/bench/run quipu ## this machine's peaks, and what training reaches of them
 	$(B)/bench/run

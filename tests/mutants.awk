@@ -2,7 +2,8 @@
 #   bucket <tab> ops one of whose tests must find it <tab> file <tab> line <tab> rule <tab> the new line
 # Where a bug may stand: the functions named *backward*, all that they call in autograd/ (kernels by ->name( too), and
 # the gradient columns of .def tables. A bucket is the op, or the file where several ops share the code; then any of
-# the ops may find it. Relies on clang-format: a function's braces are alone in the first column, in a macro in the fifth.
+# those that are the fewest calls away may find it. Relies on clang-format: a function's braces are alone in the first
+# column, in a macro in the fifth.
 # -v only: these buckets. -v skip: a file with the lines that are left out, see tests/mutants.equal.
 
 # ---- Reading: functions, the names in them, op tables ------------------------------------------------------------
@@ -186,17 +187,39 @@ function resolve(from, name,   i, p, call)
     return 0
 }
 
-function reach(f, op,   n, i, name, g)
+# All that f calls, nearest first; steps says how many calls away it is.
+function reach(f, op, far,   n, i, name, g, queue, at, to)
 {
-    if (!f || (f, op) in reached || fname[f] in stops) return
-    reached[f, op] = 1
-    owners[f] = owners[f] " " op
-    split("", name)
-    n = split(calls[f], name, " ")
-    for (i = 1; i <= n; i++) {
-        g = resolve(ffile[f], name[i])
-        if (g && g != f) reach(g, op)
+    to = 0
+    if (f && !(fname[f] in stops)) { queue[++to] = f; distance[f] = far }
+    for (at = 1; at <= to; at++) {
+        f = queue[at]
+        far = distance[f]
+        if (op == "tape" && ffile[f] !~ /tape\.c$/) continue
+        if ((f, op) in steps && steps[f, op] <= far) continue
+        if (!((f, op) in steps)) owners[f] = owners[f] " " op
+        steps[f, op] = far
+        if (!(f in least) || far < least[f]) least[f] = far
+        n = split(calls[f], name, " ")
+        for (i = 1; i <= n; i++) {
+            g = resolve(ffile[f], name[i])
+            if (!g || g == f || fname[g] in stops || ((g, op) in steps && steps[g, op] <= far + 1)) continue
+            queue[++to] = g
+            distance[g] = far + 1
+        }
     }
+    split("", queue)
+}
+
+# The ops from which f is the fewest calls away.
+function nearest(f,   all, n, i)
+{
+    n = split(owners[f], all, " ")
+    op_count = 0
+    split("", op_list)
+    for (i = 1; i <= n; i++)
+        if (steps[f, all[i]] == least[f]) op_list[++op_count] = all[i]
+    return n
 }
 
 # The kernel file of a table has the functions that its rows name.
@@ -210,7 +233,7 @@ function reach_from_row(i,   part, kernels, s, t)
     while (match(s, /[A-Za-z_0-9]+\(/)) {
         t = substr(s, RSTART, RLENGTH)
         s = substr(s, RSTART + RLENGTH)
-        reach(resolve(kernels, t), part[3])
+        reach(resolve(kernels, t), part[3], 2)
     }
 }
 
@@ -464,20 +487,20 @@ BEGIN { MANY = 5 } # ops asked about a line that many share
 END {
     for (i = 1; i <= roots; i++) {
         f = by_name[root_file[i], root_fn[i]]
-        if (root_op[i] != "#name") { reach(f, root_op[i]); continue }
+        if (root_op[i] != "#name") { reach(f, root_op[i], 0); continue }
         n = split(rows_of[table[root_file[i]]], row, " ")
-        for (j = 1; j <= n; j++) reach(f, row[j])
+        for (j = 1; j <= n; j++) reach(f, row[j], 0)
     }
     for (f = 1; f <= functions; f++) # the walk itself
-        if (ffile[f] ~ /tape\.c$/ && (fname[f] ~ /backward/ || fname[f] == "qp_grad")) reach(f, "tape")
+        if (ffile[f] ~ /tape\.c$/ && (fname[f] ~ /backward/ || fname[f] == "qp_grad")) reach(f, "tape", 0)
     for (i = 1; i <= drows; i++) reach_from_row(i)
     for (i = 1; i <= drows; i++) of_row(i)
     for (f = 1; f <= functions; f++) {
         if (owners[f] == "" || fname[f] in leaves) continue
-        op_count = split(owners[f], op_list, " ")
+        op_owners = nearest(f)
         bucket = ffile[f]
         gsub(/.*\/|\..*/, "", bucket)
-        if (op_count == 1) bucket = op_list[1]
+        if (op_owners == 1) bucket = op_list[1]
         if (ffile[f] ~ /tape\.c$/) { bucket = op_list[1] = "tape"; op_count = 1 }
         if (only != "" && !index(" " only " ", " " bucket " ")) continue
         m = split(flines[f], lines, " ")

@@ -2,11 +2,11 @@
 # Plants one-line bugs in the backwards, one at a time, and asks whether the op's own tests find them: the case NAME of
 # suite `ops` and the suites NAME, and the one of the op's file where it is another. tests/mutants.awk finds the places and
 # makes the bugs; tests/mutants.equal lists those that change nothing, with reasons. The working tree is left alone.
-# usage: tests/mutants.sh    N=150 how many, spread over the ops (N=all)   SEED=1 another choice   OP='name ...' only these
+# usage: tests/mutants.sh    N=200 how many, spread over the ops (N=all)   SEED=1 another choice   OP='name ...' only these
 #                            JOBS=2 at a time   KEEP=1 keeps the folder   CC, SHARED as make
 set -u
 cd "$(dirname "$0")/.."
-: "${N:=150}" "${SEED:=1}" "${OP:=}" "${JOBS:=$(nproc)}" "${CC:=gcc}" "${SHARED:=../shared}"
+: "${N:=200}" "${SEED:=1}" "${OP:=}" "${JOBS:=$(nproc)}" "${CC:=gcc}" "${SHARED:=../shared}"
 QP_SHARED=$(cd "$SHARED" 2>/dev/null && pwd)
 export QP_SHARED OMP_WAIT_POLICY=passive QP_BUILD=build CK_VERBOSITY=silent CK_DEFAULT_TIMEOUT=20
 work=$(mktemp -d "${TMPDIR:-/tmp}/quipu-mutants.XXXXXX")
@@ -30,6 +30,7 @@ run_test() { # suite [case], in a job's folder
 }
 try_tests() { # those of "SUITE [CASE]" lines that there are
     while read -r suite one; do
+        [ -n "$suite" ] || continue
         if run_test $suite $one; then echo "$suite $one"
         elif ! grep -q "no test ran" "$log"; then echo "FAILS $suite $one"; fi
     done

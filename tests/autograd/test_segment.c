@@ -73,6 +73,30 @@ START_TEST(recompute_equals_kept_bit_for_bit)
 }
 END_TEST
 
+/* As a caller may who records only in forward. */
+START_TEST(recording_may_be_off_during_backward)
+{
+    qp_ctx on, off;
+    qp_tensor *a[6], *b[6];
+    test_ctx(&on, NULL);
+    test_ctx(&off, NULL);
+    on.recompute = off.recompute = true;
+    inputs(&on, QP_F64, a);
+    inputs(&off, QP_F64, b);
+    qp_tensor *y = net(&off, b);
+    const double dy[N * F] = { 1, -2, 3 };
+    off.recording = false;
+    qp_backward_from(&off, y, dy);
+    ck_assert(!off.recording);
+    qp_backward_from(&on, net(&on, a), dy);
+    ck_assert(on.recording);
+    for (int i = 0; i < 6; i++)
+        ck_assert_mem_eq(a[i]->grad, b[i]->grad, sizeof(double) * (size_t)qp_numel(a[i]));
+    qp_ctx_release(&off);
+    qp_ctx_release(&on);
+}
+END_TEST
+
 START_TEST(gradient_matches_differences)
 {
     qp_ctx c;
@@ -188,6 +212,7 @@ Suite *suite_segment(void)
     Suite *s = suite_create("segment");
     TCase *t = tcase_create("segment");
     tcase_add_loop_test(t, recompute_equals_kept_bit_for_bit, 0, 2 * QP_NCOMPUTE);
+    tcase_add_test(t, recording_may_be_off_during_backward);
     tcase_add_test(t, gradient_matches_differences);
     tcase_add_test(t, frozen_segment_leaves_no_knot);
     tcase_add_test(t, unused_input_gets_a_zero_gradient);

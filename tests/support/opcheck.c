@@ -329,9 +329,11 @@ static void check_subsets(qp_ctx *c, const op_case *k, qp_storage type, const re
 }
 
 /* A gradient that is there is added to: up to the roundings of the sum, and of a gradient alone. */
-static void check_adding(qp_ctx *c, const op_case *k, qp_storage type, const result *full)
+static void check_adding(qp_ctx *c, const op_case *k, qp_storage type, unsigned params)
 {
     manner how = everything(k);
+    how.params |= params;
+    const result alone = run(c, k, type, how, NULL), *full = &alone;
     how.preset = true;
     const result r = run(c, k, type, how, NULL);
     for (int i = 0; i < k->count; i++) {
@@ -407,7 +409,8 @@ void op_check_rules(const op_row *op, int type_)
                   full.y->needs_grad ? "recorded, though there is no gradient" : "not recorded");
             if (full.y->needs_grad) {
                 check_subsets(&c, &k, type, &full);
-                check_adding(&c, &k, type, &full);
+                check_adding(&c, &k, type, 0);
+                check_adding(&c, &k, type, differentiable(&k));
                 check_parameters(&c, &k, type, &exact);
                 check_segment(&c, &k, type);
             }
