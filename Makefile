@@ -117,6 +117,8 @@ parity: quipu $(B)/parity ## compare with golden data; GOLDEN=DIR [PARITY=group,
 PARITY_GROUPS = $(if $(filter command line environment,$(origin PARITY)),$(PARITY))
 examples: $(EXAMPLES) ## the programs of docs/examples: each has to reach its stated result
 	@for e in $(sort $^); do echo "$${e##*/}"; $$e || { echo "examples: $${e##*/} failed"; exit 1; }; done
+docs: $(LIB) ## the code on docs/autograd.md compiles, runs and prints what the page says
+	@tests/docs.sh $(B) '$(CC) $(CFLAGS)' '$(LIBS)'
 layers: ## every #include against the table in docs/ARCHITECTURE.md
 	@tests/layers.sh
 FORMATTED = quipu.h $(wildcard */*.[ch] */*/*.[ch])
@@ -138,6 +140,7 @@ check: ## what CI runs
 	@$(MAKE) --no-print-directory test
 	@$(MAKE) --no-print-directory library
 	@$(MAKE) --no-print-directory examples
+	@$(MAKE) --no-print-directory docs
 	@$(MAKE) --no-print-directory asan
 	@$(MAKE) --no-print-directory parity PARITY=-real
 # The headers are what quipu.h includes, found by the compiler.
@@ -174,4 +177,4 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile
 clean: ## remove everything built
 	rm -rf build build-* quipu
-.PHONY: FORCE all install uninstall library test asan parity examples layers format format-check werror check soak mutants bench demo help clean
+.PHONY: FORCE all install uninstall library test asan parity examples docs layers format format-check werror check soak mutants bench demo help clean
