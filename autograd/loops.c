@@ -45,6 +45,14 @@ void qp_assert_compute(const char *op, const qp_tensor *x)
     QP_ASSERT(x->storage < QP_NCOMPUTE, "%s: %s: the type must be f64, f32 or bf16", op, qp_str(x));
 }
 
+void qp_assert_weight(const char *op, const qp_tensor *w)
+{
+    QP_ASSERT(w->storage <= QP_Q8_0, "%s: w %s: a weight has a floating or quantised type", op,
+              qp_str(w));
+    QP_ASSERT(!w->needs_grad || w->storage < QP_NCOMPUTE,
+              "%s: w %s wants a gradient: its type must be f64, f32 or bf16", op, qp_str(w));
+}
+
 void qp_assert_same_type(const char *op, const qp_tensor *a, const qp_tensor *b)
 {
     qp_assert_compute(op, a);

@@ -3,6 +3,9 @@
 #include "autograd/work.h"
 #include "base/err.h"
 #include <omp.h>
+#ifdef __x86_64__
+#    include <cpuid.h>
+#endif
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -123,9 +126,24 @@ static choice first_sound(int n, const qp_product *const *candidate)
     first_sound(sizeof((const qp_product *[]){ __VA_ARGS__ }) / sizeof(const qp_product *),        \
                 (const qp_product *[]){ __VA_ARGS__ })
 
+/* Where OpenBLAS cannot tell the size of L2 and is not told, its products never end: see
+   suggest_all. A program that uses the library may not have called qp_cpu_prepare. */
+static bool blas_ends(void)
+{
+#ifdef __x86_64__
+    unsigned a, b, c = 0, d;
+    return getenv("OPENBLAS_L2_SIZE") || (__get_cpuid(0x80000006, &a, &b, &c, &d) && c >> 16);
+#else
+    return true;
+#endif
+}
+
 static choice chosen[QP_NCOMPUTE];
 
-static void choose_f64(void) { chosen[QP_F64] = FIRST_SOUND(qp_blas_f64(), &qp_loop_f64_base); }
+static void choose_f64(void)
+{
+    chosen[QP_F64] = FIRST_SOUND(blas_ends() ? qp_blas_f64() : NULL, &qp_loop_f64_base);
+}
 
 /* Our loops first: one Zen 5 core does 255 to 267 GFLOP/s with them, 225 to 250 with OpenBLAS in
    tiles of as many rows (AVX2: 132 and 133), they pad no row, and OpenBLAS's Haswell kernels fail
@@ -133,9 +151,9 @@ static void choose_f64(void) { chosen[QP_F64] = FIRST_SOUND(qp_blas_f64(), &qp_l
 static void choose_f32(void)
 {
     const build *b = best();
-    bool plain = b->usable == always;
-    chosen[QP_F32] =
-        plain ? FIRST_SOUND(qp_blas_f32(), b->loop) : FIRST_SOUND(b->loop, qp_blas_f32());
+    const bool plain = b->usable == always;
+    const qp_product *blas = blas_ends() ? qp_blas_f32() : NULL;
+    chosen[QP_F32] = plain ? FIRST_SOUND(blas, b->loop) : FIRST_SOUND(b->loop, blas);
 }
 
 /* AMX first: only oneDNN has it. Without bf16 instructions panels are widened for the f32 product.

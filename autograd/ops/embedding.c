@@ -26,8 +26,7 @@ qp_tensor *qp_embedding(qp_ctx *c, qp_tensor *w, const int32_t *ids, int64_t n, 
     QP_ASSERT(w->ndim == 2 && out < QP_NCOMPUTE,
               "embedding: w %s to %s: w must have rank 2, and the type be f64, f32 or bf16",
               qp_str(w), qp_storages[out].name);
-    QP_ASSERT(!w->needs_grad || w->storage < QP_NCOMPUTE,
-              "embedding: w %s wants a gradient: its type must be f64, f32 or bf16", qp_str(w));
+    qp_assert_weight("embedding", w);
     for (int64_t i = 0; i < n; i++)
         QP_ASSERT(ids[i] >= 0 && ids[i] < qp_rows(w),
                   "embedding: id %d at row %lld of w %s: it must be at least 0 and below w's rows",

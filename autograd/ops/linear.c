@@ -40,8 +40,7 @@ static qp_tensor *product(qp_ctx *c, qp_tensor *x, qp_tensor *w, qp_storage out,
     QP_ASSERT(w->ndim == 2 && x->ndim >= 1 && qp_cols(x) == qp_cols(w),
               "%s: x %s and w %s: w must have rank 2, and the last dimensions be equal", op->name,
               qp_str(x), qp_str(w));
-    QP_ASSERT(!w->needs_grad || w->storage < QP_NCOMPUTE,
-              "%s: w %s wants a gradient: its type must be f64, f32 or bf16", op->name, qp_str(w));
+    qp_assert_weight(op->name, w);
     const int64_t n = qp_rows(x), m = qp_rows(w), k = qp_cols(x);
     int64_t shape[QP_MAX_DIMS];
     memcpy(shape, x->shape, sizeof shape);

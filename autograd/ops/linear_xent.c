@@ -158,8 +158,7 @@ qp_tensor *qp_linear_xent_in_chunks(qp_ctx *c, qp_tensor *x, qp_tensor *w, const
     QP_ASSERT(w->ndim == 2 && x->ndim >= 1 && qp_cols(x) == qp_cols(w),
               "linear_xent: x %s and w %s: w must have rank 2, and the last dimensions be equal",
               qp_str(x), qp_str(w));
-    QP_ASSERT(!w->needs_grad || w->storage < QP_NCOMPUTE,
-              "linear_xent: w %s wants a gradient: its type must be f64, f32 or bf16", qp_str(w));
+    qp_assert_weight("linear_xent", w);
     QP_ASSERT(chunk > 0, "linear_xent: chunks of %lld rows: there must be at least one",
               (long long)chunk);
     w = qp_apart(c, w, x);

@@ -34,8 +34,7 @@ qp_tensor *qp_rmsnorm(qp_ctx *c, qp_tensor *x, qp_tensor *w, double eps)
     QP_ASSERT(x->ndim >= 1 && w->ndim == 1 && qp_cols(w) == qp_cols(x),
               "rmsnorm: x %s and w %s: w must have rank 1 and the size of x's last dimension",
               qp_str(x), qp_str(w));
-    QP_ASSERT(!w->needs_grad || w->storage < QP_NCOMPUTE,
-              "rmsnorm: w %s wants a gradient: its type must be f64, f32 or bf16", qp_str(w));
+    qp_assert_weight("rmsnorm", w);
     w = qp_apart(c, w, x);
     qp_tensor *y = qp_like(c, x);
     rmsnorm_node *n = qp_record(c, sizeof *n, &rmsnorm_op, y, QP_IN([X] = x, [W] = w));

@@ -1,5 +1,6 @@
 /* What a program that embeds quipu counts on: it outlives a stop in the core, and contexts in
    several threads do not know of each other. */
+#include "autograd/general.h"
 #include "autograd/segment.h"
 #include "base/buf.h"
 #include "optim/optim.h"
@@ -247,6 +248,67 @@ START_TEST(a_wrong_shape_is_found_before_anything_is_allocated)
 }
 END_TEST
 
+static void exp_of(qp_ctx *c, void *arg) { qp_exp(c, *(qp_tensor **)arg); }
+static void sum_of(qp_ctx *c, void *arg) { qp_sum(c, *(qp_tensor **)arg, QP_ALL, false); }
+static void add_of(qp_ctx *c, void *arg)
+{
+    qp_tensor **in = arg;
+    qp_add(c, in[0], in[0]);
+}
+static void softmax_of(qp_ctx *c, void *arg) { qp_softmax(c, *(qp_tensor **)arg, -1); }
+static void norm_of(qp_ctx *c, void *arg)
+{
+    qp_tensor **in = arg;
+    qp_rmsnorm(c, in[1], in[2], 1e-5);
+}
+static void matmul_of(qp_ctx *c, void *arg)
+{
+    qp_tensor **in = arg;
+    qp_matmul(c, in[0], in[0], false, true);
+}
+static void linear_of(qp_ctx *c, void *arg)
+{
+    qp_tensor **in = arg;
+    qp_linear(c, in[0], in[1]);
+}
+static void linear_with(qp_ctx *c, void *arg)
+{
+    qp_tensor **in = arg;
+    qp_linear(c, in[1], in[0]);
+}
+static void embedding_of(qp_ctx *c, void *arg)
+{
+    qp_embedding(c, *(qp_tensor **)arg, ids, N, QP_F32);
+}
+static void head_of(qp_ctx *c, void *arg)
+{
+    qp_tensor **in = arg;
+    qp_linear_xent(c, in[1], in[0], targets, NULL);
+}
+
+/* Integers have no kernels, and no thread of a kernel may be the one to find out: its stop could
+   not be jumped out of. Large enough for threads to be used. */
+START_TEST(integers_where_numbers_belong_stop_before_any_kernel)
+{
+    void (*const wrong[])(qp_ctx *, void *) = { exp_of,       sum_of,    add_of,    softmax_of,
+                                                norm_of,      matmul_of, linear_of, linear_with,
+                                                embedding_of, head_of };
+    qp_ctx c;
+    fill_batch();
+    test_ctx(&c, NULL);
+    qp_tensor *in[] = { qp_new(&c, QP_I32, QP_SHAPE(V, V)), qp_new(&c, QP_F32, QP_SHAPE(V, V)),
+                        qp_new(&c, QP_I32, QP_SHAPE(V)) };
+    const size_t used = c.arena.used;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        landing l;
+        ck_assert_msg(attempt(&l, wrong[i], &c, in) == QP_BUG, "op %zu went on", i);
+        ck_assert_msg(strstr(l.message, "i32"), "%s", l.message);
+        ck_assert_uint_eq(c.arena.used, used);
+    }
+    qp_ctx_release(&c);
+}
+END_TEST
+
 /* One thread's work: a net of its own, trained for some steps on a context of its own. */
 typedef struct {
     qp_storage compute;
@@ -318,6 +380,7 @@ Suite *suite_contexts(void)
     tcase_add_loop_test(t, a_step_may_run_out_of_memory_anywhere, 0, 2);
     tcase_add_loop_test(t, a_bug_in_backward_leaves_a_context_that_can_be_reset, 0, 2);
     tcase_add_test(t, a_wrong_shape_is_found_before_anything_is_allocated);
+    tcase_add_test(t, integers_where_numbers_belong_stop_before_any_kernel);
     tcase_add_test(t, contexts_in_several_threads_train_as_each_alone);
     suite_add_tcase(s, t);
     return s;
