@@ -47,7 +47,7 @@ FLAGS_v4bf16 = $(FLAGS_v4) -mavx512bf16
 SRC       = $(wildcard base/*.c autograd/*.c autograd/ops/*.c optim/*.c model/*.c data/*.c eval/*.c train/*.c) \
             $(wildcard $(ONCE))
 CLI       = $(wildcard cli/*.c)
-TEST      = $(filter-out tests/install/%,$(wildcard tests/*.c tests/*/*.c tests/*/*/*.c))
+TEST      = $(wildcard tests/*.c tests/*/*.c tests/*/*/*.c)
 PARITY_SRC = $(wildcard tests/parity/*.c)
 BENCH     = $(wildcard bench/*.c)
 EXAMPLES  = $(patsubst docs/examples/%.c,$(B)/examples/%,$(wildcard docs/examples/*.c))

@@ -21,14 +21,14 @@ version=$("$t/quipu/bin/quipu" --version | awk '{ print $2; exit }')
 [ "$version" = "$(pkg-config --modversion quipu)" ] || fail "quipu.pc says $(pkg-config --modversion quipu), the program $version"
 
 # Away from the sources, so that no header of theirs is found by chance.
-cp tests/install/program.c tests/install/program.cc "$t"
+cp docs/examples/two_moons.c tests/install/program.cc "$t"
 build() { # name, source, compiler and what stands before the source, what stands behind it
     (cd "$t" && quiet $3 "$2" -o "$1" $4)
     (cd "$t" && "./$1" >"$1.out" 2>&1) || { cat "$t/$1.out" >&2; fail "$1 does not run ($3 $2 $4)"; }
 }
 cxx="g++ -std=c++17 -Wall -Wextra -pedantic -Werror"
-build shared program.c "$cc $cflags" "$libs"
-build static program.c "$cc $cflags" "$static"
+build shared two_moons.c "$cc $cflags" "$libs"
+build static two_moons.c "$cc $cflags" "$static"
 build cxx program.cc "$cxx $cflags" "$libs"
 build cxx-static program.cc "$cxx $cflags" "$static"
 readelf -d "$t/shared" | grep -q 'NEEDED.*libquipu\.so\.' || fail "the shared program does not need libquipu.so"

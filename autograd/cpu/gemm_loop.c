@@ -46,11 +46,11 @@ static inline void turn(E *out, const V *in, int64_t ld, int64_t values, int64_t
 #define TEXT(x) TEXT_(x)
 extern const qp_product K(loop);
 const qp_product K(loop) = { .name = "loop " TEXT(QP_ISA),
-                                .in = QP_R,
-                                .out = QP_R,
-                                .rows = 96 * (24 / sizeof(R)), /* C_BYTES / 512 columns */
-                                .cols = 512,
-                                .depth = 4096 / sizeof(R),
-                                .any_block = true,
-                                .tile_rows = tile_rows,
-                                .multiply = multiply };
+                             .in = QP_R,
+                             .out = QP_R,
+                             .rows = 96 * (24 / sizeof(R)), /* C_BYTES / 512 columns */
+                             .cols = 512,
+                             .depth = 4096 / sizeof(R),
+                             .any_block = true,
+                             .tile_rows = tile_rows,
+                             .multiply = multiply };
