@@ -20,7 +20,7 @@ qp_tensor *qp_params_add(qp_params *p, const char *name, int ndim, const int64_t
     QP_ASSERT(!qp_params_find(p, name), "parameter %s twice", name);
     qp_tensor *t = qp_xmalloc(sizeof *t);
     *t = (qp_tensor){ .storage = p->compute, .ndim = ndim, .needs_grad = true, .is_param = true };
-    memcpy(t->shape, shape, (size_t)ndim * sizeof *shape);
+    if (ndim) memcpy(t->shape, shape, (size_t)ndim * sizeof *shape);
     p->item = qp_xrealloc(p->item, (size_t)p->count + 1, sizeof *p->item);
     p->item[p->count++] =
         (qp_param){ .name = qp_xstrdup(name), .t = t, .decay = ndim >= 2, .lr_scale = 1 };
