@@ -33,7 +33,8 @@
    No global state but the log level (qp_log_max), and only OpenMP's threads outlive a call:
    contexts in several threads do not know of each other. A context, a model and a parameter store
    are used by one thread at a time; a tokenizer and a corpus, once open, by any number. Kernels use
-   OpenMP's threads of the calling thread: qp_cpu_threads. */
+   OpenMP's threads of the calling thread: qp_cpu_threads. OpenBLAS, which a program may use for
+   itself, is set to one thread by the first product. */
 #ifndef QUIPU_H
 #define QUIPU_H
 #include "autograd/general.h"

@@ -2,6 +2,7 @@
  */
 #include "base/json.h"
 #include "base/utf8.h"
+#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -177,7 +178,10 @@ static qp_json_kind number(qp_json *j)
     } else {
         qp_buf_clear(&j->str); /* strtod wants a NUL behind it */
         qp_buf_add(&j->str, j->at, (size_t)(end - j->at));
-        j->number = strtod(j->str.data, NULL);
+        locale_t plain =
+            newlocale(LC_ALL_MASK, "C", (locale_t)0); /* a program's may want a comma */
+        j->number = strtod_l(j->str.data, NULL, plain);
+        freelocale(plain);
         if (isinf(j->number)) return refuse(j, j->start, "number too large for a double");
     }
     j->at = end;

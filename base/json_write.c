@@ -1,5 +1,6 @@
 #include "base/json.h"
 #include "base/utf8.h"
+#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,9 +92,8 @@ void qp_json_int(qp_json_writer *w, int64_t v)
     qp_buf_printf(w->out, "%lld", (long long)v);
 }
 
-void qp_json_double(qp_json_writer *w, double v)
+static void number(qp_json_writer *w, double v)
 {
-    begin(w);
     if (!isfinite(v)) {
         qp_buf_str(w->out, "null"); /* JSON has no other word for it */
     } else if (v == rint(v) && fabs(v) < 1e15) {
@@ -106,6 +106,16 @@ void qp_json_double(qp_json_writer *w, double v)
         }
         qp_buf_str(w->out, text);
     }
+}
+
+/* In the plain locale: the program's may have a comma for the point. */
+void qp_json_double(qp_json_writer *w, double v)
+{
+    begin(w);
+    locale_t plain = newlocale(LC_ALL_MASK, "C", (locale_t)0), programs = uselocale(plain);
+    number(w, v);
+    uselocale(programs);
+    freelocale(plain);
 }
 
 void qp_json_bool(qp_json_writer *w, bool v)

@@ -1,7 +1,9 @@
 #include "base/json.h"
 #include "base/zio.h"
+#include "tests/base/files.h"
 #include "tests/suites.h"
 #include <float.h>
+#include <locale.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -375,6 +377,37 @@ START_TEST(doubles_are_the_shortest_that_read_back_equal)
 }
 END_TEST
 
+/* The library in a program that talks German. */
+START_TEST(numbers_have_a_point_whatever_the_programs_locale)
+{
+    char *dir = test_dir(), *command = qp_xformat("localedef -i de_DE -f UTF-8 %s/de", dir);
+    setenv("LOCPATH", dir, 1);
+    if (system(command) || !setlocale(LC_ALL, "de")) {
+        fprintf(stderr, "NOT TESTED: no German locale to be had (localedef, package locales)\n");
+    } else {
+        ck_assert_str_eq(localeconv()->decimal_point, ",");
+        qp_err err = { 0 };
+        qp_json j;
+        qp_json_init(&j, "1.5", 3, &err);
+        ck_assert_int_eq(qp_json_next(&j), QP_JSON_NUMBER);
+        ck_assert_double_eq(j.number, 1.5);
+        qp_json_release(&j);
+        qp_buf out = { 0 };
+        qp_json_writer w = { .out = &out };
+        qp_json_open_array(&w);
+        qp_json_double(&w, 1);
+        qp_json_double(&w, 2.5e-7);
+        qp_json_close_array(&w);
+        ck_assert_ptr_nonnull(strstr(out.data, "1.0"));
+        ck_assert_ptr_nonnull(strstr(out.data, "2.5e-07"));
+        qp_buf_release(&out);
+        ck_assert_str_eq(localeconv()->decimal_point, ","); /* and the program's stays */
+    }
+    free(command);
+    test_remove_dir(dir);
+}
+END_TEST
+
 #define COUNT(a) (int)(sizeof(a) / sizeof *(a))
 
 Suite *suite_json(void)
@@ -395,6 +428,7 @@ Suite *suite_json(void)
     tcase_add_test(t, the_writer_puts_commas_quotes_and_indents);
     tcase_add_test(t, what_is_not_utf8_is_written_as_the_replacement_character);
     tcase_add_loop_test(t, doubles_are_the_shortest_that_read_back_equal, 0, COUNT(doubles));
+    tcase_add_test(t, numbers_have_a_point_whatever_the_programs_locale);
     suite_add_tcase(s, t);
     return s;
 }
