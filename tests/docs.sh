@@ -4,7 +4,7 @@
 # usage: tests/docs.sh BUILD 'compiler and flags' 'libraries'
 set -u
 cd "$(dirname "$0")/.."
-page=docs/autograd.md build=$1/docs bad=0
+page=docs/autograd.md build=$1/docs/autograd bad=0
 rm -rf "$build" && mkdir -p "$build" || exit 2
 awk -v to="$build" '
     /^```/ && open { open = 0; next }
