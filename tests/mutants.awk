@@ -2,9 +2,9 @@
 #   bucket <tab> ops one of whose tests must find it <tab> file <tab> line <tab> rule <tab> the new line
 # Where a bug may stand: the functions named *backward*, all that they call in autograd/ (kernels by ->name( too), and
 # the gradient columns of .def tables. A bucket is the op, or the file where several ops share the code; then any of
-# those that are the fewest calls away may find it. Relies on clang-format: a function's braces are alone in the first
+# five may find it, those first that are the fewest calls away. Relies on clang-format: a function's braces are alone in the first
 # column, in a macro in the fifth.
-# -v only: these buckets. -v skip: a file with the lines that are left out, see tests/mutants.equal.
+# -v only: these buckets. -v isas: what is built. -v skip: a file with the lines that are left out, see tests/mutants.equal.
 
 # ---- Reading: functions, the names in them, op tables ------------------------------------------------------------
 
@@ -14,7 +14,11 @@ FILENAME == skip {
     if ($0 ~ /^#/ || $0 == "") next
     if ($1 == "stop") stops[$2] = 1
     else if ($1 == "leave") leaves[$2] = 1
-    else {
+    else if ($1 == "base") same_in_base[$2] = 1
+    else if ($1 == "any") {
+        at = index($0, ": ")
+        no_change[substr($0, 5, at - 5), substr($0, at + 2)] = 1
+    } else {
         at = index($0, ": ")
         equal[substr($0, 1, at - 1), substr($0, at + 2)] = 1
     }
@@ -211,15 +215,36 @@ function reach(f, op, far,   n, i, name, g, queue, at, to)
     split("", queue)
 }
 
-# The ops from which f is the fewest calls away.
-function nearest(f,   all, n, i)
+# The ops that come to f, those that are the fewest calls away first, in turns.
+function nearest(f,   all, n, i, far, some)
 {
     n = split(owners[f], all, " ")
     op_count = 0
     split("", op_list)
-    for (i = 1; i <= n; i++)
-        if (steps[f, all[i]] == least[f]) op_list[++op_count] = all[i]
+    for (far = 0; far < 2; far++) {
+        some = 0
+        for (i = 1; i <= n; i++)
+            if ((steps[f, all[i]] > least[f]) == far) {
+                op_list[++op_count] = all[i]
+                some++
+            }
+        group[far] = some
+    }
     return n
+}
+# MANY of them for the next mutant.
+function next_ops(   far, first, i, op, k, step)
+{
+    op = ""
+    k = first = 0
+    for (far = 0; far < 2 && k < MANY; far++) {
+        step = group[far] > MANY - k ? group[far] / (MANY - k) : 1
+        for (i = 0; i < group[far] && k < MANY; i++)
+            op = op (k++ ? " " : "") op_list[first + (turn + int(i * step)) % group[far] + 1]
+        first += group[far]
+    }
+    turn++
+    return op
 }
 
 # The kernel file of a table has the functions that its rows name.
@@ -245,13 +270,19 @@ function plant(rule, new)
     squeezed = new
     sub(/[ \t]*\\$/, "", squeezed)
     gsub(/^[ \t]+|[ \t]+$/, "", squeezed)
-    if ((file, squeezed) in equal) { printf "equal\t%s\t%s\n", file, squeezed; return }
-    op = ""
-    far = op_count > MANY ? op_count / MANY : 1
-    for (other = 0; other < op_count && other < MANY; other++)
-        op = op (other ? " " : "") op_list[(turn + int(other * far)) % op_count + 1]
-    turn++
+    if ((file, squeezed) in equal || spared()) { printf "equal\t%s\t%s\n", file, squeezed; return }
+    op = next_ops()
     printf "mutant\t%s\t%s\t%s\t%d\t%s\t%s\n", bucket, op, file, line, rule, new
+}
+
+# Whether no mutant of this line changes a result in what is built.
+function spared(   s, word)
+{
+    s = now
+    gsub(/^[ \t]+|[ \t]+\\?$/, "", s)
+    if ((file, s) in no_change) return 1
+    for (word in same_in_base) if (isas == "base" && now ~ ("(^|[^A-Za-z_])" word "([^A-Za-z_]|$)")) return 1
+    return 0
 }
 
 # Every place where from (plain text) stands in code becomes to.
@@ -467,7 +498,8 @@ function of_row(i,   part)
     now = text[file, line]
     bucket = op_list[1] = part[3]
     if (only != "" && !index(" " only " ", " " bucket " ")) return
-    op_count = 1
+    op_count = group[0] = 1
+    group[1] = 0
     split("", planted_here)
     before = substr(now, 1, dfrom[i] - 1)
     code = substr(now, dfrom[i], dlen[i])
@@ -501,7 +533,7 @@ END {
         bucket = ffile[f]
         gsub(/.*\/|\..*/, "", bucket)
         if (op_owners == 1) bucket = op_list[1]
-        if (ffile[f] ~ /tape\.c$/) { bucket = op_list[1] = "tape"; op_count = 1 }
+        if (ffile[f] ~ /tape\.c$/) { bucket = op_list[1] = "tape"; group[0] = 1; group[1] = 0 }
         if (only != "" && !index(" " only " ", " " bucket " ")) continue
         m = split(flines[f], lines, " ")
         for (k = 1; k <= m; k++) of_line(f, lines[k] + 0)

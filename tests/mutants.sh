@@ -3,7 +3,7 @@
 # suite `ops` and the suites NAME, and the one of the op's file where it is another. tests/mutants.awk finds the places and
 # makes the bugs; tests/mutants.equal lists those that change nothing, with reasons. The working tree is left alone.
 # usage: tests/mutants.sh    N=200 how many, spread over the ops (N=all)   SEED=1 another choice   OP='name ...' only these
-#                            JOBS=2 at a time   KEEP=1 keeps the folder   CC, SHARED as make
+#                            JOBS=2 at a time   KEEP=1 keeps the folder   ISAS='base v3 v4' builds these   CC, SHARED as make
 set -u
 cd "$(dirname "$0")/.."
 : "${N:=200}" "${SEED:=1}" "${OP:=}" "${JOBS:=$(nproc)}" "${CC:=gcc}" "${SHARED:=../shared}"
@@ -46,7 +46,7 @@ own_tests() {
     done | sort -u | try_tests
 }
 plan=$work/plan list=$work/list
-awk -v skip=tests/mutants.equal -v only="$OP" -f tests/mutants.awk tests/mutants.equal $tables $sources >"$list" || exit 2
+awk -v skip=tests/mutants.equal -v only="$OP" -v isas="${ISAS:-base}" -f tests/mutants.awk tests/mutants.equal $tables $sources >"$list" || exit 2
 # Round by round over the buckets; in each, lines that had none yet come first, in an order that SEED shuffles.
 awk -F'\t' -v seed="$SEED" -v limit="$N" '
     function random() { state = (state * 69069 + 12345) % 4294967296; return state / 4294967296 }

@@ -416,6 +416,11 @@ void op_check_rules(const op_row *op, int type_)
             }
             qp_scope_close(&c.arena, &scope);
         }
+        if (k.size == OP_TAILS && !(op->flags & OP_NO_GRADIENT)) { /* across blocks of the work */
+            qp_scope_open(&c.arena, &scope);
+            check_adding(&c, &k, type, 0);
+            qp_scope_close(&c.arena, &scope);
+        }
         op_case_free(&k);
     }
     qp_ctx_release(&c);

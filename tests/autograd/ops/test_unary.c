@@ -127,6 +127,18 @@ START_TEST(no_gradient_stays_none_where_there_is_a_slope)
 }
 END_TEST
 
+/* As in PyTorch: a product with the sign, which is 0 at 0. */
+START_TEST(a_nan_passes_the_kink_of_abs)
+{
+    double y[POINTS], dx[POINTS];
+    for (int i = 0; i < EDGES; i++) {
+        if (strcmp(edge[i].name, "abs") != 0) continue;
+        run_edge(i, QP_F64, NAN, y, dx);
+        for (int j = 0; j < POINTS; j++) ck_assert(isnan(dx[j]));
+    }
+}
+END_TEST
+
 START_TEST(no_op_of_the_table_is_left_out)
 {
     static const char *const names[] = {
@@ -148,6 +160,7 @@ Suite *suite_unary(void)
     TCase *t = tcase_create("unary");
     tcase_add_loop_test(t, edges_are_pytorchs, 0, TEST_BUILDS);
     tcase_add_loop_test(t, no_gradient_stays_none_where_there_is_a_slope, 0, TEST_BUILDS);
+    tcase_add_test(t, a_nan_passes_the_kink_of_abs);
     tcase_add_test(t, no_op_of_the_table_is_left_out);
     suite_add_tcase(s, t);
     return s;
