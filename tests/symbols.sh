@@ -44,7 +44,8 @@ END
 writable=$(objdump -t "$lib/libquipu.a" | awk '
     /\.o:/ { file = $1; sub(/:$/, "", file) }
     NF > 3 && $(NF - 2) ~ /^(\.t?data|\.t?bss|\.data\.rel|\.data\.rel\.local|\*COM\*)$/ && $NF !~ /^\./ {
-        sub(/\.[0-9]+$/, "", $NF)
+        sub(/\.[0-9]+$/, "", $NF) # a static one in a function: ring.1 says gcc,
+        sub(/^.*\./, "", $NF)     # qp_str.ring clang
         print file, $NF
     }' | sort -u)
 [ -n "$writable" ] || complain "no writable variable found: was the library stripped?"

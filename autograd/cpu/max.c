@@ -61,7 +61,7 @@ static void first_largest(part *p)
     for (int64_t i = n - 1; i >= 0; i--)
         for (int64_t o = 0; o < p->count; o++) {
             const double v = (double)LD(x[i * across + o * p->step]);
-            index[o] = (v == top[o]) | (v != v) ? (int32_t)i : index[o];
+            index[o] = ((v == top[o]) | (v != v)) ? (int32_t)i : index[o];
         }
 }
 

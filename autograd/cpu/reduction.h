@@ -111,7 +111,7 @@ static inline void fold(double *to, const part *p, fold_fn *fn, both_fn *both)
 }
 
 /* A NaN is larger than all. */
-static inline double larger(double a, double b) { return (b > a) | (b != b) ? b : a; }
+static inline double larger(double a, double b) { return ((b > a) | (b != b)) ? b : a; }
 static inline double plus(double a, double b) { return a + b; }
 static inline double element(double v, double g)
 {
