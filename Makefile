@@ -51,6 +51,7 @@ TEST      = $(wildcard tests/*.c tests/*/*.c tests/*/*/*.c)
 PARITY_SRC = $(wildcard tests/parity/*.c)
 BENCH     = $(wildcard bench/*.c)
 EXAMPLES  = $(patsubst docs/examples/%.c,$(B)/examples/%,$(wildcard docs/examples/*.c))
+QUICK     = linear_regression lora_linear new_op new_optimizer two_moons
 OBJ       = $(SRC:%.c=$(B)/%.o) $(foreach b,$(BUILDS),$(LOOPS:%.c=$(B)/$(b)/%.o))
 LIB       = $(B)/libquipu.a
 
@@ -108,9 +109,11 @@ export OMP_WAIT_POLICY = passive
 export QP_SHARED = $(SHARED)
 test: quipu $(B)/tests/run ## the Check suites; T=name runs one, CASE=name one case of it: T=ops CASE=exp
 	$(if $(T),CK_RUN_SUITE=$(T)) $(if $(CASE),CK_RUN_CASE=$(CASE)) QP_BUILD=$(B) $(B)/tests/run
-asan: ## the suites under AddressSanitizer and UBSan
-	@$(MAKE) --no-print-directory ASAN=1 B=build-asan OPT=-O1 build-asan/tests/run build-asan/quipu
+asan: ## the suites, and the examples that are quick, under AddressSanitizer and UBSan
+	@$(MAKE) --no-print-directory ASAN=1 B=build-asan OPT=-O1 build-asan/tests/run build-asan/quipu \
+	    $(if $(T),,$(QUICK:%=build-asan/examples/%))
 	$(if $(T),CK_RUN_SUITE=$(T)) $(if $(CASE),CK_RUN_CASE=$(CASE)) QP_BUILD=build-asan ASAN_OPTIONS=detect_leaks=1 CK_TIMEOUT_MULTIPLIER=6 build-asan/tests/run
+	$(if $(T),,@for e in $(QUICK); do build-asan/examples/$$e >build-asan/said || { cat build-asan/said; exit 1; }; done)
 parity: quipu $(B)/parity ## compare with golden data; GOLDEN=DIR [PARITY=group,...]
 	@if [ -d "$(GOLDEN)" ]; then QP_BUILD=$(B) $(B)/parity "$(GOLDEN)" "$(SHARED)" "$(PARITY_GROUPS)"; \
 	else echo "parity: SKIPPED: no golden data at $(GOLDEN) (say GOLDEN=DIR)"; fi

@@ -8,16 +8,16 @@
    Shows: models through model/model.h, a loss of one's own on their logits, forward without a tape.
 
    Prints:
-       teacher 233952 weights, loss 2.401 nats a character; student 33936 weights
+       teacher 233952 weights, loss 2.063 nats a character; student 33936 weights
                  KL from the teacher   same likeliest   loss
-       before    2.385                  1.5 %           4.848
-       after     0.172                 70.8 %           2.594
+       before    2.855                  2.4 %           4.923
+       after     0.121                 80.3 %           2.170
        the student follows
 */
 #include <quipu.h>
 #include <stdio.h>
 
-enum { VOCAB = 128, WINDOW = 96, WINDOWS = 6, TEACHER_STEPS = 250, STUDENT_STEPS = 250 };
+enum { VOCAB = 128, WINDOW = 96, WINDOWS = 6, TEACHER_STEPS = 250, STUDENT_STEPS = 400 };
 static const double temperature = 2, mix = 0.8, peak_lr = 4e-3;
 
 static qp_model *new_llama(int64_t hidden, int64_t layers, uint64_t seed)
@@ -33,7 +33,7 @@ static qp_model *new_llama(int64_t hidden, int64_t layers, uint64_t seed)
                               .max_positions = WINDOW,
                               .rope_theta = 10000,
                               .norm_eps = 1e-5,
-                              .initializer_range = 0.02,
+                              .initializer_range = 0.05,
                               .tied = true,
                               .bos_id = -1 };
     const qp_model_options options = {
@@ -171,7 +171,8 @@ int main(int argc, char **argv)
            100 * before.agreement, before.loss);
     printf("after     %5.3f                 %4.1f %%           %.3f\n", after.kl,
            100 * after.agreement, after.loss);
-    const bool ok = after.kl < 0.25 && after.agreement > 0.6;
+    /* From the text alone, mix = 0, the same student ends at 0.184 and 71.8 %. */
+    const bool ok = after.kl < 0.15 && after.agreement > 0.76;
     printf("%s\n", ok ? "the student follows" : "FAILED");
 
     qp_model_free(student);
