@@ -34,7 +34,10 @@
    contexts in several threads do not know of each other. A context, a model and a parameter store
    are used by one thread at a time; a tokenizer and a corpus, once open, by any number. Kernels use
    OpenMP's threads of the calling thread: qp_cpu_threads. OpenBLAS, which a program may use for
-   itself, is set to one thread by the first product. */
+   itself, is set to one thread by the first product. GCC's OpenMP lets idle threads spin for
+   milliseconds, which on cores that others use too makes small kernels a hundred times slower:
+   start such programs with GOMP_SPINCOUNT=1000 in the environment, as the quipu program sees to for
+   itself. */
 #ifndef QUIPU_H
 #define QUIPU_H
 #include "autograd/general.h"
