@@ -281,7 +281,7 @@ function spared(   s, word)
     s = now
     gsub(/^[ \t]+|[ \t]+\\?$/, "", s)
     if ((file, s) in no_change) return 1
-    for (word in same_in_base) if (isas == "base" && now ~ ("(^|[^A-Za-z_])" word "([^A-Za-z_]|$)")) return 1
+    for (word in same_in_base) if (isas == "base" && (within == word || now ~ ("(^|[^A-Za-z_])" word "([^A-Za-z_]|$)"))) return 1
     return 0
 }
 
@@ -434,6 +434,7 @@ function rules(real)
 function of_line(f, n,   whole, stmt, starts, tail, body)
 {
     file = ffile[f]
+    within = fname[f]
     line = n
     now = text[file, n]
     split("", planted_here)
@@ -445,7 +446,7 @@ function of_line(f, n,   whole, stmt, starts, tail, body)
     else if (match(whole, /\) \{ .* \}$/) && whole ~ /^[A-Za-z]/) { before = substr(whole, 1, RSTART + 2); whole = substr(whole, RSTART + 3) }
     code = whole
     if (code !~ /[A-Za-z0-9]/ || code ~ /^ *(\/\*|#)/) return
-    if (code ~ /pragma|Pragma|recycle|arena_alloc|bytes|QP_TIMED|_work\(|clang-format/) return
+    if (code ~ /pragma|Pragma|recycle|arena_alloc|bytes|QP_TIMED|qp_timed|profile|_work\(|clang-format/) return
     if (asserts(file, n)) return
     rules(code ~ /ACC\(|ST\(|R [a-z_]+ =|\(R\)/ || fhead[f] ~ /^(static )?(inline )?(R|double) / || (before ~ /(^| )R [a-z]/))
     values()
@@ -498,6 +499,7 @@ function of_row(i,   part)
     now = text[file, line]
     bucket = op_list[1] = part[3]
     if (only != "" && !index(" " only " ", " " bucket " ")) return
+    within = ""
     op_count = group[0] = 1
     group[1] = 0
     split("", planted_here)
