@@ -90,9 +90,11 @@ static bool gradients(check *k, qp_err *err)
     qp_node *const mark = k->c->tape;
     qp_tensor *y = call(k);
     double beta;
-    if (y->storage != QP_F64)
-        return qp_fail(err, QP_USAGE, "gradcheck: the result is %s; it must be f64", qp_str(y)),
-               false;
+    if (y->storage != QP_F64) {
+        k->c->tape = mark;
+        qp_fail(err, QP_USAGE, "gradcheck: the result is %s; it must be f64", qp_str(y));
+        return false;
+    }
     double sum = 0;
     for (int64_t i = 0; i < qp_numel(y); i++) sum += weight(i) * ((double *)y->data)[i];
     double *dy = y->needs_grad ? qp_grad(k->c, y, &beta) : NULL;

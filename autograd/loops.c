@@ -43,6 +43,8 @@ qp_loops qp_loops_binary(int ndim, const int64_t *shape, const qp_tensor *a, con
 void qp_assert_compute(const char *op, const qp_tensor *x)
 {
     QP_ASSERT(x->storage < QP_NCOMPUTE, "%s: %s: the type must be f64, f32 or bf16", op, qp_str(x));
+    QP_ASSERT(x->data || x->is_param || !qp_numel(x),
+              "%s: the value of %s is gone: use it before backward passes it", op, qp_str(x));
 }
 
 void qp_assert_weight(const char *op, const qp_tensor *w)
@@ -58,10 +60,12 @@ void qp_assert_same_type(const char *op, const qp_tensor *a, const qp_tensor *b)
     qp_assert_compute(op, a);
     QP_ASSERT(a->storage == b->storage, "%s: %s and %s: both must have the same type; qp_cast one",
               op, qp_str(a), qp_str(b));
+    qp_assert_compute(op, b);
 }
 
 int qp_axis(const char *op, const qp_tensor *x, int axis)
 {
+    QP_ASSERT(x->ndim, "%s: %s has no axis %d: rank 0 has none", op, qp_str(x), axis);
     QP_ASSERT(axis >= -x->ndim && axis < x->ndim, "%s: %s has no axis %d: %d to %d are there", op,
               qp_str(x), axis, -x->ndim, x->ndim - 1);
     return axis < 0 ? axis + x->ndim : axis;

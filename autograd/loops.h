@@ -59,8 +59,8 @@ static inline int64_t qp_loops_at(const qp_loops *l, int k, int64_t i)
     return at;
 }
 
-/* Stop the program, naming the op, where x is of no compute type, w of none that a weight may have
-   (for a gradient, a compute type), or a and b differ in type. */
+/* Stop the program, naming the op, where x is of no compute type or its value is gone, w of none
+   that a weight may have (for a gradient, a compute type), or a and b differ in type. */
 void qp_assert_compute(const char *op, const qp_tensor *x);
 void qp_assert_weight(const char *op, const qp_tensor *w);
 void qp_assert_same_type(const char *op, const qp_tensor *a, const qp_tensor *b);

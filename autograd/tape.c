@@ -17,6 +17,7 @@ qp_status qp_ctx_init(qp_ctx *c, const qp_backend *be, size_t budget_bytes, qp_e
     size_t budget = budget_bytes ? budget_bytes : machine_memory();
     qp_status rc = qp_arena_init(&c->arena, budget, err);
     while (rc && !budget_bytes && budget > LEAST) rc = qp_arena_init(&c->arena, budget /= 2, err);
+    c->arena.tape = &c->tape;
     return rc;
 }
 
@@ -113,7 +114,10 @@ static void walk(qp_ctx *c, qp_node *stop, const qp_tensor *root)
         if (n->shares_out) continue;
         qp_arena_recycle(&c->arena, n->out->grad, qp_value_bytes(n->out));
         n->out->grad = NULL;
-        if (n->out == root) continue;
+        if (n->out == root) { /* its value survives, its history does not */
+            n->out->needs_grad = false;
+            continue;
+        }
         qp_arena_recycle(&c->arena, n->out->data, qp_value_bytes(n->out));
         n->out->data = NULL; /* a later use stops at once */
     }
@@ -125,7 +129,8 @@ static void *root_grad(qp_ctx *c, qp_tensor *y)
 {
     double beta;
     void *dy = qp_grad(c, y, &beta);
-    QP_ASSERT(dy, "%s depends on nothing that is trained", qp_str(y));
+    QP_ASSERT(dy, "backward from %s: it depends on nothing that is trained, or was run back before",
+              qp_str(y));
     QP_ASSERT(beta == 0, "%s was run back before", qp_str(y));
     return dy;
 }

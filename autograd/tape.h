@@ -90,13 +90,15 @@ static inline void qp_drop(qp_ctx *c, qp_tensor *t)
    1. */
 void *qp_grad(qp_ctx *c, qp_tensor *t, double *beta);
 
-/* A tape that will not be walked must be dropped, c->tape = NULL, before its scope closes. */
+/* A tape that will not be walked must be dropped, c->tape = NULL, before its scope closes, which
+   stops otherwise. */
 
 /* Walks the tape back to `stop`, adding to gradients and giving each node's value and gradient back
    to the arena as it passes. Afterwards only parameters' gradients, and those of inputs made before
    `stop`, remain. */
 void qp_backward_to(qp_ctx *c, qp_node *stop);
-/* The gradient of the rank-0 loss is `scale`. The loss's own value survives the walk. */
+/* The gradient of the rank-0 loss is `scale`. The loss's own value survives the walk, its history
+   does not: no second time. */
 void qp_backward(qp_ctx *c, qp_tensor *loss, double scale);
 /* The same from any y with a given dy (y's type and shape). */
 void qp_backward_from(qp_ctx *c, qp_tensor *y, const void *dy);

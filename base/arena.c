@@ -139,9 +139,18 @@ void qp_scope_open(qp_arena *a, qp_scope *s)
     a->scope = s;
 }
 
+static bool holds_tape(const qp_arena *a, const qp_scope *s)
+{
+    const char *last = NULL;
+    if (a->tape) memcpy(&last, a->tape, sizeof last);
+    return last && last >= a->base + s->start;
+}
+
 void qp_scope_close(qp_arena *a, qp_scope *s)
 {
     QP_ASSERT(a->scope == s && s->outer, "scopes close in the order they opened, innermost first");
+    QP_ASSERT(!holds_tape(a, s), "a scope closes over a tape that was not walked: run backward, "
+                                 "drop it with c->tape = NULL, or do not record");
     QP_HIDE(a->base + s->start, a->used - s->start);
     a->used = s->start;
     a->live = s->live;

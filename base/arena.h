@@ -26,6 +26,7 @@ typedef struct {
     size_t live_most;       /* its largest value since someone wrote here */
     qp_scope *scope;
     qp_scope root;
+    const void *tape; /* where a pointer is to a block that no scope may close over; or NULL */
 } qp_arena;
 
 /* The arena must not move in memory after qp_arena_init: scopes point into it. */

@@ -371,6 +371,73 @@ START_TEST(contexts_in_several_threads_train_as_each_alone)
 }
 END_TEST
 
+/* Mistakes with what a walk leaves behind: each would otherwise read memory that is someone else's
+   by now, or silently train nothing. */
+
+static qp_tensor *weighed(qp_ctx *c, qp_tensor **square)
+{
+    qp_tensor *x = qp_want_grad(qp_full(c, QP_F32, QP_SHAPE(3), 2));
+    *square = qp_square(c, x);
+    return qp_sum(c, *square, QP_ALL, false);
+}
+
+static void use_a_value_that_is_gone(qp_ctx *c, void *second)
+{
+    qp_tensor *square, *loss = weighed(c, &square);
+    qp_backward(c, loss, 1);
+    qp_less(c, second ? loss : square, square);
+}
+
+static void run_back_twice(qp_ctx *c, void *arg)
+{
+    (void)arg;
+    qp_tensor *square, *loss = weighed(c, &square);
+    qp_backward(c, loss, 1);
+    qp_backward(c, loss, 1);
+}
+
+static void close_over_a_tape(qp_ctx *c, void *arg)
+{
+    qp_tensor *square;
+    qp_scope scope;
+    qp_scope_open(&c->arena, &scope);
+    weighed(c, &square);
+    if (arg) c->tape = NULL;
+    qp_scope_close(&c->arena, &scope);
+}
+
+START_TEST(what_a_walk_leaves_behind_stops_when_used)
+{
+    static const struct {
+        void (*fn)(qp_ctx *, void *);
+        bool arg;
+        const char *message; /* NULL: legal */
+    } cases[] = {
+        { use_a_value_that_is_gone, false,
+          "less: the value of f32(3) is gone: use it before backward passes it" },
+        { use_a_value_that_is_gone, true,
+          "less: the value of f32(3) is gone: use it before backward passes it" },
+        { run_back_twice, false,
+          "backward from f32(): it depends on nothing that is trained, or was run back before" },
+        { close_over_a_tape, false,
+          "a scope closes over a tape that was not walked: run backward, drop it with c->tape = "
+          "NULL, or do not record" },
+        { close_over_a_tape, true, NULL },
+    };
+    qp_ctx c;
+    landing l;
+    test_ctx(&c, NULL);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *message = cases[i].message;
+        ck_assert_int_eq(attempt(&l, cases[i].fn, &c, cases[i].arg ? &c : NULL),
+                         message ? QP_BUG : QP_OK);
+        ck_assert_str_eq(l.message, message ? message : "");
+        qp_ctx_reset(&c);
+    }
+    qp_ctx_release(&c);
+}
+END_TEST
+
 Suite *suite_contexts(void)
 {
     Suite *s = suite_create("contexts");
@@ -381,6 +448,7 @@ Suite *suite_contexts(void)
     tcase_add_loop_test(t, a_bug_in_backward_leaves_a_context_that_can_be_reset, 0, 2);
     tcase_add_test(t, a_wrong_shape_is_found_before_anything_is_allocated);
     tcase_add_test(t, integers_where_numbers_belong_stop_before_any_kernel);
+    tcase_add_test(t, what_a_walk_leaves_behind_stops_when_used);
     tcase_add_test(t, contexts_in_several_threads_train_as_each_alone);
     suite_add_tcase(s, t);
     return s;

@@ -54,6 +54,7 @@ typedef struct {
 
 typedef struct {
     qp_tensor *y, *in[OP_INPUTS]; /* y's value and the inputs' gradients are kept */
+    bool recorded;
 } result;
 
 static unsigned differentiable(const op_case *k)
@@ -133,11 +134,11 @@ static result run(qp_ctx *c, const op_case *k, qp_storage type, manner how, cons
     if (how.segment) {
         const inside s = { k, r.in, how.segment - 1 };
         r.y = qp_segment(c, in_segment, NULL, &s, r.in[s.x], like->y->ndim, like->y->shape);
-        backward(c, r.y);
     } else {
         r.y = k->op->run(c, r.in, k);
-        backward(c, r.y);
     }
+    r.recorded = r.y->needs_grad;
+    backward(c, r.y);
     c->recording = true;
     HOLDS(k, !c->tape, "%s", "something is left on the tape");
     return r;
@@ -321,7 +322,7 @@ static void check_subsets(qp_ctx *c, const op_case *k, qp_storage type, const re
         manner how = everything(k);
         how.wanted = some;
         const result r = run(c, k, type, how, NULL);
-        HOLDS(k, r.y->needs_grad == (some != 0), "%s", "recorded for nothing, or not at all");
+        HOLDS(k, r.recorded == (some != 0), "%s", "recorded for nothing, or not at all");
         same(k, "some inputs need no gradient", &r, full);
         for (int i = 0; i < k->count; i++)
             HOLDS(k, (some >> i & 1) || !r.in[i]->grad, "input %d got a gradient unasked", i);
@@ -359,7 +360,7 @@ static void check_off(qp_ctx *c, const op_case *k, qp_storage type, const result
     manner how = everything(k);
     how.off = true;
     const result r = run(c, k, type, how, NULL);
-    HOLDS(k, !r.y->needs_grad || k->op->flags & OP_RANDOM, "%s", "recorded with recording off");
+    HOLDS(k, !r.recorded || k->op->flags & OP_RANDOM, "%s", "recorded with recording off");
     if (k->op->flags & OP_RANDOM) return;
     same_bits(k, "recording off", -1, r.y->data, full->y->data, r.y->storage, qp_numel(r.y));
 }
@@ -405,9 +406,9 @@ void op_check_rules(const op_row *op, int type_)
             const result exact = run(&c, &k, QP_F64, everything(&k), NULL);
             const result full = run(&c, &k, type, everything(&k), NULL);
             check_off(&c, &k, type, &full);
-            HOLDS(&k, full.y->needs_grad == !(op->flags & OP_NO_GRADIENT), "%s",
-                  full.y->needs_grad ? "recorded, though there is no gradient" : "not recorded");
-            if (full.y->needs_grad) {
+            HOLDS(&k, full.recorded == !(op->flags & OP_NO_GRADIENT), "%s",
+                  full.recorded ? "recorded, though there is no gradient" : "not recorded");
+            if (full.recorded) {
                 check_subsets(&c, &k, type, &full);
                 check_adding(&c, &k, type, 0);
                 check_adding(&c, &k, type, differentiable(&k));
@@ -446,13 +447,13 @@ static void check_memory(qp_ctx *c, const op_case *k, qp_storage type)
             c->rng = (qp_rng){ .key = 7, .next = 0 };
             c->recording = !off;
             r.y = k->op->run(c, r.in, k);
+            r.recorded = r.y->needs_grad;
             c->recording = true;
             backward(c, r.y);
         }
         const size_t took = c->arena.used - before_second,
                      structs = k->op->flags & OP_COMPOSITE ? 2048 : 512;
-        const size_t kept =
-            (size_t)(r.y->needs_grad ? 2 : 1) * (qp_value_bytes(r.y) + 64) + structs;
+        const size_t kept = (size_t)(r.recorded ? 2 : 1) * (qp_value_bytes(r.y) + 64) + structs;
         HOLDS(k, took <= kept, "%s, recording %s: keeps %zu bytes, not %zu", qp_storages[type].name,
               off ? "off" : "on", took, kept);
         qp_scope_close(&c->arena, &scope);
