@@ -2,6 +2,9 @@
 
 qp_tensor *qp_mse(qp_ctx *c, qp_tensor *a, qp_tensor *b, qp_how how)
 {
+    int64_t shape[QP_MAX_DIMS];
+    qp_assert_same_type("mse", a, b);
+    qp_broadcast("mse", a, b, shape); /* says so by this name */
     qp_tensor *square = qp_squared_difference(c, a, b);
     if (how == QP_NONE) return square;
     qp_tensor *y =

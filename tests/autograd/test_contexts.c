@@ -371,8 +371,8 @@ START_TEST(contexts_in_several_threads_train_as_each_alone)
 }
 END_TEST
 
-/* Mistakes with what a walk leaves behind: each would otherwise read memory that is someone else's
-   by now, or silently train nothing. */
+/* Mistakes, most with what a walk leaves behind: each of those would otherwise read memory that is
+   someone else's by now, or silently train nothing. */
 
 static qp_tensor *weighed(qp_ctx *c, qp_tensor **square)
 {
@@ -396,6 +396,12 @@ static void run_back_twice(qp_ctx *c, void *arg)
     qp_backward(c, loss, 1);
 }
 
+static void compare_what_does_not_fit(qp_ctx *c, void *arg)
+{
+    (void)arg;
+    qp_mse(c, qp_full(c, QP_F32, QP_SHAPE(3, 4), 0), qp_full(c, QP_F32, QP_SHAPE(5), 0), QP_MEAN);
+}
+
 static void close_over_a_tape(qp_ctx *c, void *arg)
 {
     qp_tensor *square;
@@ -406,7 +412,7 @@ static void close_over_a_tape(qp_ctx *c, void *arg)
     qp_scope_close(&c->arena, &scope);
 }
 
-START_TEST(what_a_walk_leaves_behind_stops_when_used)
+START_TEST(mistakes_around_a_walk_stop_with_their_name)
 {
     static const struct {
         void (*fn)(qp_ctx *, void *);
@@ -419,6 +425,8 @@ START_TEST(what_a_walk_leaves_behind_stops_when_used)
           "less: the value of f32(3) is gone: use it before backward passes it" },
         { run_back_twice, false,
           "backward from f32(): it depends on nothing that is trained, or was run back before" },
+        { compare_what_does_not_fit, false,
+          "mse: f32(3, 4) and f32(5): sizes, counted from the last dimension, must be equal or 1" },
         { close_over_a_tape, false,
           "a scope closes over a tape that was not walked: run backward, drop it with c->tape = "
           "NULL, or do not record" },
@@ -448,7 +456,7 @@ Suite *suite_contexts(void)
     tcase_add_loop_test(t, a_bug_in_backward_leaves_a_context_that_can_be_reset, 0, 2);
     tcase_add_test(t, a_wrong_shape_is_found_before_anything_is_allocated);
     tcase_add_test(t, integers_where_numbers_belong_stop_before_any_kernel);
-    tcase_add_test(t, what_a_walk_leaves_behind_stops_when_used);
+    tcase_add_test(t, mistakes_around_a_walk_stop_with_their_name);
     tcase_add_test(t, contexts_in_several_threads_train_as_each_alone);
     suite_add_tcase(s, t);
     return s;
