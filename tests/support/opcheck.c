@@ -126,13 +126,14 @@ static void backward(qp_ctx *c, qp_tensor *y)
 static result run(qp_ctx *c, const op_case *k, qp_storage type, manner how, const result *like)
 {
     result r = { 0 };
+    inside s; /* backward reads it too */
     for (int i = 0; i < k->count; i++) r.in[i] = input(c, k, i, type, how);
     c->rng = (qp_rng){ .key = 7, .next = 0 };
     c->recording = !how.off;
     c->recompute = how.segment;
     poison(c, k);
     if (how.segment) {
-        const inside s = { k, r.in, how.segment - 1 };
+        s = (inside){ k, r.in, how.segment - 1 };
         r.y = qp_segment(c, in_segment, NULL, &s, r.in[s.x], like->y->ndim, like->y->shape);
     } else {
         r.y = k->op->run(c, r.in, k);
