@@ -430,6 +430,23 @@ START_TEST(bf16_parameters_get_f32_gradients)
 }
 END_TEST
 
+/* Repeated twice, its gradients are summed and added in f32. */
+START_TEST(a_repeated_bf16_parameter_gets_the_sum_of_its_gradients)
+{
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    const double dy[] = { 1, 2, 3, 0x1p-10, 0x1p-9, 0x1p-8 };
+    const qp_tensor *t = qp_values(&c, QP_BF16, QP_SHAPE(2, 3), dy);
+    qp_tensor *p = test_param(&c, QP_BF16, QP_SHAPE(3), 1);
+    for (int pass = 1; pass <= 2; pass++) {
+        qp_backward_from(&c, qp_expand(&c, p, QP_SHAPE(2, 3)), t->data);
+        for (int i = 0; i < 3; i++)
+            ck_assert_double_eq(test_get(p->grad, QP_F32, i), pass * (dy[i] + dy[i + 3]));
+    }
+    qp_ctx_release(&c);
+}
+END_TEST
+
 /* ---- Argmax ---- */
 
 START_TEST(argmax_finds_the_first_largest)
@@ -523,6 +540,7 @@ Suite *suite_reduce(void)
     tcase_add_test(t, sums_are_rounded_once);
     tcase_add_test(t, logsumexp_in_bf16_keeps_the_exact_result_for_its_gradient);
     tcase_add_test(t, bf16_parameters_get_f32_gradients);
+    tcase_add_test(t, a_repeated_bf16_parameter_gets_the_sum_of_its_gradients);
     tcase_add_test(t, argmax_finds_the_first_largest);
     tcase_add_loop_test(t, argmax_of_every_build_agrees_with_a_plain_loop, 0, TEST_BUILDS);
     tcase_add_exit_test(t, an_axis_named_twice_exits_70, 70);
