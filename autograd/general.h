@@ -32,8 +32,9 @@ qp_tensor *qp_index(qp_ctx *c, int ndim, const int64_t *shape, const int32_t *in
 
 /* x's value without its history. It shares x's memory: gone when backward passes x. */
 qp_tensor *qp_detach(qp_ctx *c, qp_tensor *x);
-/* Asks for the gradient of a tensor that is no parameter, before anything used it: after backward
-   it is in x->grad, of x's type. Returns x. */
+/* Asks for the gradient of a tensor that no op made and that is no parameter, before anything used
+   it: after backward it is in x->grad, of x's type. An op's output loses its gradient when backward
+   passes it, asked for or not. Returns x. */
 qp_tensor *qp_want_grad(qp_tensor *x);
 /* The value of a tensor of one element; element i of any, counted row-major. */
 double qp_item(const qp_tensor *x);
@@ -111,7 +112,7 @@ qp_tensor *qp_argmax(qp_ctx *c, qp_tensor *x, int axis);
 /* ---- Shapes: values are copied, never shared ----------------------------------------------------
  */
 
-/* One size may be -1: what the others leave. */
+/* One size may be -1: what the others leave; not beside a 0. */
 qp_tensor *qp_reshape(qp_ctx *c, qp_tensor *x, int ndim, const int64_t *shape);
 /* Dimension i of the result is dimension order[i] of x; order has x's rank. */
 qp_tensor *qp_permute(qp_ctx *c, qp_tensor *x, const int *order);

@@ -43,8 +43,9 @@ qp_loops qp_loops_binary(int ndim, const int64_t *shape, const qp_tensor *a, con
 void qp_assert_compute(const char *op, const qp_tensor *x)
 {
     QP_ASSERT(x->storage < QP_NCOMPUTE, "%s: %s: the type must be f64, f32 or bf16", op, qp_str(x));
-    QP_ASSERT(x->data || x->is_param || !qp_numel(x),
-              "%s: the value of %s is gone: use it before backward passes it", op, qp_str(x));
+    QP_ASSERT(x->data || !qp_numel(x), "%s: the value of %s is %s", op, qp_str(x),
+              x->is_param ? "not there yet: qp_params_seal makes it"
+                          : "gone: use it before backward passes it");
 }
 
 void qp_assert_weight(const char *op, const qp_tensor *w)
@@ -53,6 +54,7 @@ void qp_assert_weight(const char *op, const qp_tensor *w)
               qp_str(w));
     QP_ASSERT(!w->needs_grad || w->storage < QP_NCOMPUTE,
               "%s: w %s wants a gradient: its type must be f64, f32 or bf16", op, qp_str(w));
+    if (w->is_param) qp_assert_compute(op, w);
 }
 
 void qp_assert_same_type(const char *op, const qp_tensor *a, const qp_tensor *b)

@@ -37,10 +37,12 @@ void qp_ctx_reset(qp_ctx *c)
 
 qp_tensor *qp_wrap_data(qp_ctx *c, qp_storage storage, int ndim, const int64_t *shape, void *data)
 {
-    QP_ASSERT(ndim >= 0 && ndim <= QP_MAX_DIMS, "a tensor of %d dimensions", ndim);
+    QP_ASSERT(ndim >= 0 && ndim <= QP_MAX_DIMS, "a tensor of %d dimensions: at most %d", ndim,
+              QP_MAX_DIMS);
     qp_tensor t = { .storage = storage, .ndim = ndim, .data = data };
     for (int64_t i = 0, values = 1; i < ndim; i++) {
-        QP_ASSERT(shape[i] >= 0, "dimension %d of a tensor is %lld", (int)i, (long long)shape[i]);
+        QP_ASSERT(shape[i] >= 0, "dimension %d of a tensor is %lld: sizes are 0 or more", (int)i,
+                  (long long)shape[i]);
         QP_ASSERT(!__builtin_mul_overflow(values, shape[i], &values) && values <= INT64_MAX / 16,
                   "dimension %d of a tensor is %lld: more values than can be addressed", (int)i,
                   (long long)shape[i]);

@@ -46,6 +46,8 @@ qp_tensor *qp_cross_entropy(qp_ctx *c, qp_tensor *x, const int32_t *targets, dou
     QP_TIMED(c, &cross_entropy_op);
     qp_assert_compute("cross_entropy", x);
     QP_ASSERT(x->ndim >= 1, "cross_entropy: logits %s: the rank must be 1 or more", qp_str(x));
+    QP_ASSERT(how >= QP_MEAN && how <= QP_NONE, "cross_entropy: how %d: QP_MEAN, QP_SUM or QP_NONE",
+              how);
     QP_ASSERT(smoothing >= 0 && smoothing <= 1, "cross_entropy: smoothing %g: it must be 0 to 1",
               smoothing);
     const int64_t rows = qp_rows(x), count = counted(x, targets);

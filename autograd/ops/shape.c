@@ -21,6 +21,7 @@ qp_tensor *qp_reshape(qp_ctx *c, qp_tensor *x, int ndim, const int64_t *shape)
 {
     int64_t full[QP_MAX_DIMS], known = 1;
     int open = -1;
+    bool fits = true;
     QP_TIMED(c, &reshape_op);
     qp_assert_compute("reshape", x);
     QP_ASSERT(ndim >= 0 && ndim <= QP_MAX_DIMS, "reshape: %s to rank %d: the highest rank is %d",
@@ -33,9 +34,12 @@ qp_tensor *qp_reshape(qp_ctx *c, qp_tensor *x, int ndim, const int64_t *shape)
         if (shape[d] < 0)
             open = d;
         else
-            known *= shape[d];
+            fits &= !__builtin_mul_overflow(known, shape[d], &known);
     }
-    if (open >= 0) full[open] = known ? qp_numel(x) / known : 0;
+    QP_ASSERT(fits, "reshape: %s: more values than can be addressed", qp_str(x));
+    QP_ASSERT(open < 0 || known, "reshape: %s: beside a size of 0 any would fit: say which",
+              qp_str(x));
+    if (open >= 0) full[open] = qp_numel(x) / known;
     qp_tensor wanted = { .storage = x->storage, .ndim = ndim };
     for (int d = 0; d < ndim; d++) wanted.shape[d] = full[d];
     QP_ASSERT(qp_numel(&wanted) == qp_numel(x),

@@ -402,6 +402,36 @@ static void compare_what_does_not_fit(qp_ctx *c, void *arg)
     qp_mse(c, qp_full(c, QP_F32, QP_SHAPE(3, 4), 0), qp_full(c, QP_F32, QP_SHAPE(5), 0), QP_MEAN);
 }
 
+static void compare_in_no_way_there_is(qp_ctx *c, void *arg)
+{
+    (void)arg;
+    qp_tensor *x = qp_full(c, QP_F32, QP_SHAPE(3), 0);
+    qp_mse(c, x, x, (qp_how)7);
+}
+
+static void leave_open_what_nothing_decides(qp_ctx *c, void *arg)
+{
+    (void)arg;
+    qp_reshape(c, qp_full(c, QP_F32, QP_SHAPE(0, 3), 0), QP_SHAPE(0, -1));
+}
+
+static void ask_for_more_than_there_are_numbers(qp_ctx *c, void *arg)
+{
+    const int64_t huge = INT64_C(1) << 40;
+    (void)arg;
+    qp_reshape(c, qp_full(c, QP_F32, QP_SHAPE(3), 0), QP_SHAPE(huge, huge));
+}
+
+static qp_params *unsealed; /* the jump leaves it to the test */
+static void use_a_parameter_before_it_is_there(qp_ctx *c, void *arg)
+{
+    (void)arg;
+    qp_params *p = qp_params_new(QP_F32);
+    qp_tensor *w = qp_params_add(p, "w", QP_SHAPE(3, 4));
+    unsealed = p;
+    qp_linear(c, qp_full(c, QP_F32, QP_SHAPE(2, 4), 1), w);
+}
+
 static void close_over_a_tape(qp_ctx *c, void *arg)
 {
     qp_tensor *square;
@@ -427,6 +457,13 @@ START_TEST(mistakes_around_a_walk_stop_with_their_name)
           "backward from f32(): it depends on nothing that is trained, or was run back before" },
         { compare_what_does_not_fit, false,
           "mse: f32(3, 4) and f32(5): sizes, counted from the last dimension, must be equal or 1" },
+        { compare_in_no_way_there_is, false, "mse: how 7: QP_MEAN, QP_SUM or QP_NONE" },
+        { leave_open_what_nothing_decides, false,
+          "reshape: f32(0, 3): beside a size of 0 any would fit: say which" },
+        { ask_for_more_than_there_are_numbers, false,
+          "reshape: f32(3): more values than can be addressed" },
+        { use_a_parameter_before_it_is_there, false,
+          "linear: the value of f32(3, 4) is not there yet: qp_params_seal makes it" },
         { close_over_a_tape, false,
           "a scope closes over a tape that was not walked: run backward, drop it with c->tape = "
           "NULL, or do not record" },
@@ -442,6 +479,7 @@ START_TEST(mistakes_around_a_walk_stop_with_their_name)
         ck_assert_str_eq(l.message, message ? message : "");
         qp_ctx_reset(&c);
     }
+    qp_params_free(unsealed);
     qp_ctx_release(&c);
 }
 END_TEST
