@@ -1,6 +1,7 @@
 #include "base/asan.h"
 #include "tests/suites.h"
 #include "tests/support/gradcheck.h"
+#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -85,6 +86,8 @@ START_TEST(scale_and_value_of_the_loss)
         qp_tensor *w = test_param(&c, (qp_storage)s, 2, (int64_t[]){ 9, 8 }, 2);
         qp_tensor *loss = qp_linear_xent(&c, h, w, targets, NULL);
         const double value = test_get(loss->data, loss->storage, 0);
+        void *nan = memset(qp_arena_alloc(&c.arena, 8), 0xff, 8);
+        qp_arena_recycle(&c.arena, nan, 8); /* where the loss's gradient will lie */
         qp_backward(&c, loss, 0.5);
         ck_assert_double_eq(test_get(loss->data, loss->storage, 0), value);
         const double first = test_get(w->grad, qp_grad_storage(w), 0);

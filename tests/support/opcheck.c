@@ -127,6 +127,7 @@ static result run(qp_ctx *c, const op_case *k, qp_storage type, manner how, cons
 {
     result r = { 0 };
     inside s; /* backward reads it too */
+    const int threads = omp_get_max_threads();
     for (int i = 0; i < k->count; i++) r.in[i] = input(c, k, i, type, how);
     c->rng = (qp_rng){ .key = 7, .next = 0 };
     c->recording = !how.off;
@@ -142,6 +143,8 @@ static result run(qp_ctx *c, const op_case *k, qp_storage type, manner how, cons
     backward(c, r.y);
     c->recording = true;
     HOLDS(k, !c->tape, "%s", "something is left on the tape");
+    HOLDS(k, omp_get_max_threads() == threads, "%d threads became %d", threads,
+          omp_get_max_threads());
     return r;
 }
 
@@ -314,32 +317,14 @@ static double least(const op_case *k, const result *r, int input)
     return m < n && m > 0 ? sqrt(n / m) : k->size == OP_SMALL ? 1 : 0;
 }
 
-/* Those left out get nothing, and the others do not notice. */
-static void check_subsets(qp_ctx *c, const op_case *k, qp_storage type, const result *full)
-{
-    const unsigned all = differentiable(k);
-    for (unsigned some = 0; some < all; some++) {
-        if (some & ~all) continue;
-        manner how = everything(k);
-        how.wanted = some;
-        const result r = run(c, k, type, how, NULL);
-        HOLDS(k, r.recorded == (some != 0), "%s", "recorded for nothing, or not at all");
-        same(k, "some inputs need no gradient", &r, full);
-        for (int i = 0; i < k->count; i++)
-            HOLDS(k, (some >> i & 1) || !r.in[i]->grad, "input %d got a gradient unasked", i);
-    }
-}
-
 /* A gradient that is there is added to: up to the roundings of the sum, and of a gradient alone. */
-static void check_adding(qp_ctx *c, const op_case *k, qp_storage type, unsigned params)
+static void check_adding(qp_ctx *c, const op_case *k, qp_storage type, manner how)
 {
-    manner how = everything(k);
-    how.params |= params;
     const result alone = run(c, k, type, how, NULL), *full = &alone;
     how.preset = true;
     const result r = run(c, k, type, how, NULL);
     for (int i = 0; i < k->count; i++) {
-        if (k->constant[i]) continue;
+        if (!(how.wanted >> i & 1)) continue;
         const qp_storage s = qp_grad_storage(r.in[i]);
         const int64_t n = qp_numel(r.in[i]);
         double most = 1;
@@ -353,6 +338,23 @@ static void check_adding(qp_ctx *c, const op_case *k, qp_storage type, unsigned 
                   "%s: gradient %d, element %lld: %.9g was to be added, %.9g came of it, not %.9g",
                   qp_storages[type].name, i, (long long)j, get(full->in[i]->grad, s, j), got, sum);
         }
+    }
+}
+
+/* Those left out get nothing, and the others do not notice. */
+static void check_subsets(qp_ctx *c, const op_case *k, qp_storage type, const result *full)
+{
+    const unsigned all = differentiable(k);
+    for (unsigned some = 0; some < all; some++) {
+        if (some & ~all) continue;
+        manner how = everything(k);
+        how.wanted = some;
+        const result r = run(c, k, type, how, NULL);
+        HOLDS(k, r.recorded == (some != 0), "%s", "recorded for nothing, or not at all");
+        same(k, "some inputs need no gradient", &r, full);
+        for (int i = 0; i < k->count; i++)
+            HOLDS(k, (some >> i & 1) || !r.in[i]->grad, "input %d got a gradient unasked", i);
+        if (some) check_adding(c, k, type, how);
     }
 }
 
@@ -411,8 +413,10 @@ void op_check_rules(const op_row *op, int type_)
                   full.recorded ? "recorded, though there is no gradient" : "not recorded");
             if (full.recorded) {
                 check_subsets(&c, &k, type, &full);
-                check_adding(&c, &k, type, 0);
-                check_adding(&c, &k, type, differentiable(&k));
+                manner params = everything(&k);
+                params.params = differentiable(&k);
+                check_adding(&c, &k, type, everything(&k));
+                check_adding(&c, &k, type, params);
                 check_parameters(&c, &k, type, &exact);
                 check_segment(&c, &k, type);
             }
@@ -420,7 +424,7 @@ void op_check_rules(const op_row *op, int type_)
         }
         if (k.size == OP_TAILS && !(op->flags & OP_NO_GRADIENT)) { /* across blocks of the work */
             qp_scope_open(&c.arena, &scope);
-            check_adding(&c, &k, type, 0);
+            check_adding(&c, &k, type, everything(&k));
             qp_scope_close(&c.arena, &scope);
         }
         op_case_free(&k);
