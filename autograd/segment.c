@@ -21,14 +21,13 @@ static void leave(qp_ctx *c, void *module)
 }
 
 /* fn runs again on a stand-in for x. Its gradient lands in x's own buffer, made here, outside the
-   scope. */
+   scope, or is added to what x has already. */
 static void segment_backward(qp_ctx *c, qp_node *node)
 {
     segment_node *n = (segment_node *)node;
     qp_tensor *x = node->in[X], stand_in = *x;
     double beta;
     void *dx = qp_grad(c, x, &beta);
-    stand_in.grad = beta != 0 ? dx : NULL;
     stand_in.grad_home = dx;
 
     const qp_rng rng = c->rng;

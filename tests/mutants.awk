@@ -356,8 +356,8 @@ function arguments(   at, s, t)
         s = substr(code, 1, at + RSTART)
         t = substr(code, at + RSTART + RLENGTH - 2)
         if (substr(code, at + RSTART - 1, RLENGTH) ~ /&/) continue
-        plant("beta ignored: always 0", before s " 0" t after)
-        plant("beta ignored: always 1", before s " 1" t after)
+        plant("beta ignored: always 0", before s "0" t after)
+        plant("beta ignored: always 1", before s "1" t after)
     }
     each_place("argument 0 is 1", ", 0,", ", 1,")
     each_place("argument 1 negated", ", 1,", ", -1,")

@@ -76,6 +76,7 @@ static const test_case cases[] = {
     { 2, 1, { 233, 19 }, { 229, 157 } },
     { 2, 1, { 40009, 3 }, { 40009, 1 } },
     { 3, 1, { 23, 5, 41 }, { 23, 41, 39 } },
+    { 2, 1, { 3, 700 }, { 3, 2500 } }, /* a task ends within a row and the next within another */
 };
 enum { CASES = sizeof cases / sizeof *cases, LARGE = 8 };
 
