@@ -232,10 +232,11 @@ function nearest(f,   all, n, i, far, some)
     }
     return n
 }
-# MANY of them for the next mutant.
-function next_ops(   far, first, i, op, k, step)
+# MANY of them for a mutant, whose length says who is first: it does not depend on other mutants.
+function some_ops(new,   turn, far, first, i, op, k, step)
 {
     op = ""
+    turn = length(new)
     k = first = 0
     for (far = 0; far < 2 && k < MANY; far++) {
         step = group[far] > MANY - k ? group[far] / (MANY - k) : 1
@@ -243,7 +244,6 @@ function next_ops(   far, first, i, op, k, step)
             op = op (k++ ? " " : "") op_list[first + (turn + int(i * step)) % group[far] + 1]
         first += group[far]
     }
-    turn++
     return op
 }
 
@@ -271,7 +271,7 @@ function plant(rule, new)
     sub(/[ \t]*\\$/, "", squeezed)
     gsub(/^[ \t]+|[ \t]+$/, "", squeezed)
     if ((file, squeezed) in equal || spared()) { printf "equal\t%s\t%s\n", file, squeezed; return }
-    op = next_ops()
+    op = some_ops(new)
     printf "mutant\t%s\t%s\t%s\t%d\t%s\t%s\n", bucket, op, file, line, rule, new
 }
 

@@ -47,23 +47,26 @@ own_tests() {
 }
 plan=$work/plan list=$work/list
 awk -v skip=tests/mutants.equal -v only="$OP" -v isas="${ISAS:-base}" -f tests/mutants.awk tests/mutants.equal $tables $sources >"$list" || exit 2
-# Round by round over the buckets; in each, lines that had none yet come first, in an order that SEED shuffles.
-awk -F'\t' -v seed="$SEED" -v limit="$N" '
-    function random() { state = (state * 69069 + 12345) % 4294967296; return state / 4294967296 }
-    BEGIN { state = seed * 7919 % 4294967296; for (i = 0; i < 10; i++) random() }
-    $1 == "mutant" { n++; mutant[n] = $0; bucket[n] = $2; at[n] = $4 ":" $5 }
+# In an order that SEED and a mutant's text give, so that another one here does not move the rest: round by round over the
+# buckets; in each, lines that had none yet come first.
+awk -F'\t' -v seed="$SEED" '
+    BEGIN { for (i = 32; i < 127; i++) code[sprintf("%c", i)] = i }
+    $1 == "mutant" {
+        text = $2 $4 $7
+        hash = seed * 7919 % 1000003
+        for (i = 1; i <= length(text); i++) hash = (hash * 31 + code[substr(text, i, 1)]) % 1000003
+        printf "%d\t%s\n", hash * 7919 % 1000003, $0
+    }' "$list" | sort -n | cut -f3- | awk -F'\t' -v limit="$N" '
+    { mutant[NR] = $0; bucket[NR] = $1; turn[NR] = seen[$1, $3, $4]++; if (turn[NR] > most) most = turn[NR] }
+    !known[$1]++ { name[++buckets] = $1 }
     END {
-        for (i = 1; i <= n; i++) order[i] = i
-        for (i = n; i > 1; i--) { j = int(random() * i) + 1; t = order[i]; order[i] = order[j]; order[j] = t }
-        for (i = 1; i <= n; i++) { m = order[i]; turn[m] = seen[bucket[m], at[m]]++; if (turn[m] > most) most = turn[m] }
         for (r = 0; r <= most; r++)
-            for (i = 1; i <= n; i++) { m = order[i]; if (turn[m] == r) { k = ++count[bucket[m]]; pick[bucket[m], k] = m; if (k > deepest) deepest = k } }
-        nb = 0
-        for (i = 1; i <= n; i++) if (!known[bucket[i]]++) name[++nb] = bucket[i]
+            for (i = 1; i <= NR; i++)
+                if (turn[i] == r) { k = ++count[bucket[i]]; pick[bucket[i], k] = mutant[i]; if (k > deepest) deepest = k }
         for (k = 1; k <= deepest; k++)
-            for (b = 1; b <= nb; b++)
-                if ((name[b], k) in pick && (limit == "all" || done < limit)) { done++; print mutant[pick[name[b], k]] }
-    }' "$list" | cut -f2- >"$plan"
+            for (b = 1; b <= buckets; b++)
+                if ((name[b], k) in pick && (limit == "all" || done < limit)) { done++; print pick[name[b], k] }
+    }' >"$plan"
 total=$(wc -l <"$plan")
 [ "$total" -gt 0 ] || { echo "mutants: none to plant${OP:+ in $OP}"; exit 2; }
 
