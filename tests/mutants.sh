@@ -26,7 +26,7 @@ mkdir "$work/1" "$work/claimed" "$work/saved" && cp -r Makefile base autograd op
 # and the suites called as the op and as its file; if there are none, those of the ops made of it and of tests that name it.
 run_test() { # suite [case], in a job's folder
     log=test$BASHPID.log
-    env CK_RUN_SUITE="$1" ${2:+CK_RUN_CASE="$2"} timeout 300 build/tests/run >"$log" 2>&1
+    env CK_RUN_SUITE="$1" ${2:+CK_RUN_CASE="$2"} timeout 100 build/tests/run >"$log" 2>&1
 }
 try_tests() { # those of "SUITE [CASE]" lines that there are
     while read -r suite one; do
