@@ -8,7 +8,7 @@ enum {
     QP_NORM_BLOCK = 64,  /* rows whose part of dw is summed together */
     QP_SUM_BLOCK = 4096, /* elements of one partial sum of squares */
     QP_SCATTER_TASKS = 16,
-    QP_SCATTER_LINES = 8, /* done together where they lie side by side */
+    QP_SCATTER_LINES = 8, /* at most, together */
 };
 
 /* One row of sums a block. */
@@ -29,16 +29,20 @@ static inline size_t qp_sumsq_work(int64_t n)
     return (size_t)((n + QP_SUM_BLOCK - 1) / QP_SUM_BLOCK) * sizeof(double);
 }
 
+/* Lines done together: where they lie side by side. */
 static inline int64_t qp_scatter_lines(const qp_lines *s)
 {
-    return s->index_step == 1 ? 1 : QP_SCATTER_LINES;
+    const int last = s->across.ndim - 1;
+    const int64_t wide = last < 0 ? 1 : s->across.shape[last];
+    const int64_t most = s->index_step == 1 ? 1 : QP_SCATTER_LINES;
+    return wide < most ? wide : most;
 }
-/* A sum for each element of the lines in hand, for every task. */
+/* A sum for each element of such lines, for every task; each task has at least one line. */
 static inline size_t qp_scatter_work(const qp_lines *s)
 {
-    const int64_t lines = qp_loops_count(&s->across), each = qp_scatter_lines(s);
-    const int64_t most = QP_SCATTER_TASKS * each;
-    return (size_t)((lines < most ? lines : most) * s->length) * sizeof(double);
+    const int64_t lines = qp_loops_count(&s->across);
+    const int64_t tasks = lines < QP_SCATTER_TASKS ? lines : QP_SCATTER_TASKS;
+    return (size_t)(tasks * qp_scatter_lines(s) * s->length) * sizeof(double);
 }
 
 /* Attention: scratch for every thread that may run; backward also sums of dk and dv. */

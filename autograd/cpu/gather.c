@@ -24,22 +24,22 @@ void K(gather)(void *y_, double beta, const void *x_, const int32_t *index, int6
     }
 }
 
-/* Lines side by side: their sums are cleared where the index points, made in the index's order, and
-   added to y. What was added is cleared again, so that an index that comes twice adds once. */
+/* Lines side by side, in the index too: their sums are cleared where the index points, made in the
+   index's order, and added to y. What was added is cleared again, so that an index that comes twice
+   adds once. */
 static void scatter_lines(T *y, double *sum, const T *src, const int32_t *index, const qp_lines *s,
-                          int64_t lines, int64_t index_beside, int64_t y_beside)
+                          int64_t lines, int64_t y_beside)
 {
     for (int64_t i = 0; i < s->count; i++)
-        for (int64_t b = 0; b < lines; b++)
-            sum[index[i * s->index_step + b * index_beside] * lines + b] = 0;
+        for (int64_t b = 0; b < lines; b++) sum[index[i * s->index_step + b] * lines + b] = 0;
     for (int64_t i = 0; i < s->count; i++)
         for (int64_t b = 0; b < lines; b++) {
-            const int64_t from = i * s->index_step + b * index_beside;
+            const int64_t from = i * s->index_step + b;
             sum[index[from] * lines + b] += (double)LD(src[from]);
         }
     for (int64_t i = 0; i < s->count; i++)
         for (int64_t b = 0; b < lines; b++) {
-            const int64_t at = index[i * s->index_step + b * index_beside];
+            const int64_t at = index[i * s->index_step + b];
             T *to = y + at * s->step + b * y_beside;
             *to = ST((R)((double)LD(*to) + sum[at * lines + b]));
             sum[at * lines + b] = 0;
@@ -54,10 +54,9 @@ void K(scatter)(void *y_, void *work, const void *src_, const int32_t *index, co
     const int last = l->ndim - 1;
     const int64_t all = qp_loops_count(l), wide = last < 0 ? 1 : l->shape[last];
     if (all == 0) return;
-    const int64_t index_beside = last < 0 ? 0 : l->stride[0][last],
-                  y_beside = last < 0 ? 0 : l->stride[1][last];
-    const int64_t most = qp_scatter_lines(s), block = wide < most ? wide : most;
-    const int64_t blocks = (wide + block - 1) / block, parts = all / wide * blocks;
+    const int64_t y_beside = last < 0 ? 0 : l->stride[1][last];
+    const int64_t block = qp_scatter_lines(s), blocks = (wide + block - 1) / block,
+                  parts = all / wide * blocks;
     const int64_t tasks = parts < QP_SCATTER_TASKS ? parts : QP_SCATTER_TASKS;
 #pragma omp parallel for schedule(static) if (all * s->count > QP_GRAIN)
     for (int64_t t = 0; t < tasks; t++) {
@@ -66,7 +65,7 @@ void K(scatter)(void *y_, void *work, const void *src_, const int32_t *index, co
             const int64_t skip = p % blocks * block, left = wide - skip,
                           first = p / blocks * wide + skip, at = qp_loops_at(l, 0, first);
             scatter_lines(y + qp_loops_at(l, 1, first), sum, src + at, index + at, s,
-                          left < block ? left : block, index_beside, y_beside);
+                          left < block ? left : block, y_beside);
         }
     }
 }

@@ -59,7 +59,7 @@ END_TEST
 
 typedef struct {
     int ndim, axis;
-    int64_t shape[3], of_index[3];
+    int64_t shape[4], of_index[4];
 } test_case;
 static const test_case cases[] = {
     { 1, 0, { 5 }, { 9 } },
@@ -70,15 +70,18 @@ static const test_case cases[] = {
     { 3, 2, { 1, 1, 7 }, { 1, 1, 3 } },
     { 3, 0, { 2, 3, 1 }, { 4, 2, 1 } },
     { 3, 1, { 0, 2, 3 }, { 0, 2, 3 } },
+    { 3, 0, { 2, 3, 2 }, { 4, 2, 1 } },
+    { 4, 0, { 4, 2, 7, 5 }, { 3, 2, 7, 3 } },
+    { 3, 1, { 2, 5, 9 }, { 2, 4, 9 } }, /* several tasks with a block that is not full */
     /* for several threads: one line, lines side by side and in blocks, rows, one element of each */
     { 1, 0, { 101 }, { 40009 } },
     { 2, 0, { 19, 233 }, { 157, 229 } },
     { 2, 1, { 233, 19 }, { 229, 157 } },
     { 2, 1, { 40009, 3 }, { 40009, 1 } },
-    { 3, 1, { 23, 5, 41 }, { 23, 41, 39 } },
+    { 3, 1, { 25, 5, 41 }, { 25, 41, 39 } },
     { 2, 1, { 3, 700 }, { 3, 2500 } }, /* a task ends within a row and the next within another */
 };
-enum { CASES = sizeof cases / sizeof *cases, LARGE = 8 };
+enum { CASES = sizeof cases / sizeof *cases, LARGE = 11 };
 
 static int64_t count(int ndim, const int64_t *shape)
 {
