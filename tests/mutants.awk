@@ -2,7 +2,7 @@
 #   bucket <tab> ops one of whose tests must find it <tab> file <tab> line <tab> rule <tab> the new line
 # Where a bug may stand: the functions named *backward*, all that they call in autograd/ (kernels by ->name( too), and
 # the gradient columns of .def tables. A bucket is the op, or the file where several ops share the code; then any of
-# five may find it, those first that are the fewest calls away. Relies on clang-format: a function's braces are alone in the first
+# them may find it, those first that are the fewest calls away. Relies on clang-format: a function's braces are alone in the first
 # column, in a macro in the fifth.
 # -v only: these buckets. -v isas: what is built. -v skip: a file with the lines that are left out, see tests/mutants.equal.
 
@@ -14,6 +14,7 @@ FILENAME == skip {
     if ($0 ~ /^#/ || $0 == "") next
     if ($1 == "stop") stops[$2] = 1
     else if ($1 == "leave") leaves[$2] = 1
+    else if ($1 == "base" && $2 ~ /:$/) base_line[substr($2, 1, length($2) - 1), substr($0, length($2) + 7)] = 1
     else if ($1 == "base") same_in_base[$2] = 1
     else if ($1 == "any") {
         at = index($0, ": ")
@@ -232,16 +233,14 @@ function nearest(f,   all, n, i, far, some)
     }
     return n
 }
-# MANY of them for a mutant, whose length says who is first: it does not depend on other mutants.
-function some_ops(new,   turn, far, first, i, op, k, step)
+# All of them for a mutant, whose length says who is first: it does not depend on other mutants.
+function in_turn(new,   turn, far, first, i, op)
 {
     op = ""
     turn = length(new)
-    k = first = 0
-    for (far = 0; far < 2 && k < MANY; far++) {
-        step = group[far] > MANY - k ? group[far] / (MANY - k) : 1
-        for (i = 0; i < group[far] && k < MANY; i++)
-            op = op (k++ ? " " : "") op_list[first + (turn + int(i * step)) % group[far] + 1]
+    first = 0
+    for (far = 0; far < 2; far++) {
+        for (i = 0; i < group[far]; i++) op = op (op == "" ? "" : " ") op_list[first + (turn + i) % group[far] + 1]
         first += group[far]
     }
     return op
@@ -271,7 +270,7 @@ function plant(rule, new)
     sub(/[ \t]*\\$/, "", squeezed)
     gsub(/^[ \t]+|[ \t]+$/, "", squeezed)
     if ((file, squeezed) in equal || spared()) { printf "equal\t%s\t%s\n", file, squeezed; return }
-    op = some_ops(new)
+    op = in_turn(new)
     printf "mutant\t%s\t%s\t%s\t%d\t%s\t%s\n", bucket, op, file, line, rule, new
 }
 
@@ -280,7 +279,7 @@ function spared(   s, word)
 {
     s = now
     gsub(/^[ \t]+|[ \t]+\\?$/, "", s)
-    if ((file, s) in no_change) return 1
+    if ((file, s) in no_change || (isas == "base" && (file, s) in base_line)) return 1
     for (word in same_in_base) if (isas == "base" && (within == word || now ~ ("(^|[^A-Za-z_])" word "([^A-Za-z_]|$)"))) return 1
     return 0
 }
@@ -291,10 +290,26 @@ function each_place(rule, from, to,   at, rest)
     at = 1
     while ((rest = index(substr(code, at), from)) > 0) {
         at += rest - 1
-        plant(rule, before substr(code, 1, at - 1) to substr(code, at + length(from)) after)
+        if (!(from ~ /^ [<>]=? $/ && chooses(substr(code, 1, at - 1), substr(code, at + length(from)))))
+            plant(rule, before substr(code, 1, at - 1) to substr(code, at + length(from)) after)
         at += length(from)
     }
 }
+
+# left < right ? left : right, or the other way: between equals there is no choice.
+function chooses(left, right,   i, one, two)
+{
+    i = index(right, " ? ")
+    if (!i) return 0
+    two = substr(right, i + 3)
+    right = substr(right, 1, i - 1)
+    i = index(two, " : ")
+    if (!i) return 0
+    one = substr(two, 1, i - 1)
+    two = substr(two, i + 3)
+    return ends_with(left, one) && index(two, right) == 1 || one == right && match(two, /^[A-Za-z0-9_]+/) && ends_with(left, substr(two, 1, RLENGTH))
+}
+function ends_with(s, part) { return length(s) >= length(part) && substr(s, length(s) - length(part) + 1) == part }
 
 function balanced(s,   i, c, open) # length of the operand that s begins with
 {
@@ -517,7 +532,6 @@ function of_row(i,   part)
     if (code ~ /(^|[^a-z])b([^a-z]|$)/) each_place("a for b", " b", " a")
 }
 
-BEGIN { MANY = 5 } # ops asked about a line that many share
 END {
     for (i = 1; i <= roots; i++) {
         f = by_name[root_file[i], root_fn[i]]
