@@ -112,7 +112,9 @@ test: quipu $(B)/tests/run ## the Check suites; T=name runs one, CASE=name one c
 asan: ## the suites, and the examples that are quick, under AddressSanitizer and UBSan
 	@$(MAKE) --no-print-directory ASAN=1 B=build-asan OPT=-O1 build-asan/tests/run build-asan/quipu \
 	    $(if $(T),,$(QUICK:%=build-asan/examples/%))
-	$(if $(T),CK_RUN_SUITE=$(T)) $(if $(CASE),CK_RUN_CASE=$(CASE)) QP_BUILD=build-asan ASAN_OPTIONS=detect_leaks=1 CK_TIMEOUT_MULTIPLIER=6 build-asan/tests/run
+	@export QP_BUILD=build-asan ASAN_OPTIONS=detect_leaks=1 CK_TIMEOUT_MULTIPLIER=6; \
+	$(if $(T),CK_RUN_SUITE=$(T) $(if $(CASE),CK_RUN_CASE=$(CASE)) build-asan/tests/run, \
+	build-asan/tests/run 1/2 & other=$$!; build-asan/tests/run 2/2; mine=$$?; wait $$other && [ $$mine = 0 ])
 	$(if $(T),,@for e in $(QUICK); do build-asan/examples/$$e >build-asan/said || { cat build-asan/said; exit 1; }; done)
 parity: quipu $(B)/parity ## compare with golden data; GOLDEN=DIR [PARITY=group,...]
 	@if [ -d "$(GOLDEN)" ]; then QP_BUILD=$(B) $(B)/parity "$(GOLDEN)" "$(SHARED)" "$(PARITY_GROUPS)"; \
