@@ -144,7 +144,7 @@ static void cut(job *j, int64_t batches, int64_t threads)
             across++;
     }
     j->block_cols = even(j->cols, parts_of(j->cols, across), 16);
-    j->block_rows = even(j->rows, parts_of(j->rows, down), p->any_block ? 12 : QP_TILE_ROWS);
+    j->block_rows = even(j->rows, parts_of(j->rows, down), p->unit);
     j->step = even(j->depth, p->depth, 16);
 }
 

@@ -262,8 +262,8 @@ bool qp_dnnl_has_amx(void) { return has(dnnl_cpu_isa_avx512_core_amx); }
 /* Its fast product takes dense matrices only; any stride falls to one of 60 % of its speed. */
 #define PRODUCT(title, choice)                                                                     \
     {                                                                                              \
-        .name = title, .in = QP_BF16, .out = QP_F32, .rows = 384, .cols = 256, .depth = 2048,      \
-        .dense = true, .tile_rows = choice, .multiply = multiply                                   \
+        .name = title, .in = QP_BF16, .out = QP_F32, .rows = 384, .unit = QP_TILE_ROWS,            \
+        .cols = 256, .depth = 2048, .dense = true, .tile_rows = choice, .multiply = multiply       \
     }
 
 const qp_product *qp_dnnl_bf16(bool constant)

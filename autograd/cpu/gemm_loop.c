@@ -49,6 +49,7 @@ const qp_product K(loop) = { .name = "loop " TEXT(QP_ISA),
                              .in = QP_R,
                              .out = QP_R,
                              .rows = 96 * (24 / sizeof(R)), /* C_BYTES / 512 columns */
+                             .unit = 12,
                              .cols = 512,
                              .depth = 4096 / sizeof(R),
                              .any_block = true,

@@ -35,6 +35,7 @@ typedef struct {
     const char *name;    /* "openblas SkylakeX"; for `quipu env` */
     qp_storage in, out;  /* of A and B, of C */
     int64_t rows;        /* largest block of C; a multiple of QP_TILE_ROWS */
+    int64_t unit;        /* a block's rows are a multiple of it, but the last's */
     int64_t cols, depth; /* largest panel of B */
     bool any_block;      /* an element's bits do not depend on the columns beside it either */
     bool dense;          /* wants A, B and C without gaps between rows */
