@@ -8,9 +8,18 @@
 #include "bench/parts.def"
 #undef PART
 
+/* A row is one measurement by name, for programs: `bench/run --row lora-1b-512` prints lines "name
+   value" with bench_print. It runs in a process of its own. Zero when all went well, BENCH_OTHER
+   when the part has no row of that name. */
+enum { BENCH_OTHER = -1 };
+#define ROWS(part) int bench_##part##_row(const char *name);
+#include "bench/rows.def"
+#undef ROWS
+void bench_print(const char *name, double value);
+
 /* Runs fn in a fresh process: its peak memory is its own, and no thread is inherited. False when it
    died; it has said why. */
-enum { BENCH_VALUES = 6 };
+enum { BENCH_VALUES = 10 };
 typedef struct {
     double value[BENCH_VALUES]; /* what fn left there */
     double peak_rss;            /* bytes */
@@ -18,4 +27,7 @@ typedef struct {
 bool bench_child(void (*fn)(const void *arg, double *value), const void *arg, bench_result *r);
 
 double bench_median(double *v, int n); /* sorts v */
+/* The fastest product known here, operations a second, all threads: this machine's limit. Takes
+   two seconds; the first call of a process measures, later ones do again and keep the best. */
+double bench_peak(qp_storage type);
 #endif

@@ -1,5 +1,5 @@
 /* bench/run [PART...]: how fast the kernels are and what a training step makes of them, on this
- * machine. */
+ * machine. bench/run --row NAME: one figure, for programs. */
 #include "bench/bench.h"
 #include "autograd/cpu/dispatch.h"
 #include "base/thread.h"
@@ -19,6 +19,13 @@ static const struct {
 #undef PART
 };
 enum { PARTS = sizeof parts / sizeof *parts };
+
+static int (*const rows[])(const char *name) = {
+#define ROWS(part) bench_##part##_row,
+#include "bench/rows.def"
+#undef ROWS
+};
+enum { ROW_PARTS = sizeof rows / sizeof *rows };
 
 bool bench_child(void (*fn)(const void *arg, double *value), const void *arg, bench_result *r)
 {
@@ -77,6 +84,18 @@ static void introduce(const void *arg, double *value)
     machine();
 }
 
+void bench_print(const char *name, double value) { printf("%s %.9g\n", name, value); }
+
+static int one_row(const char *name)
+{
+    for (int i = 0; i < ROW_PARTS; i++) {
+        const int rc = rows[i](name);
+        if (rc != BENCH_OTHER) return rc;
+    }
+    fprintf(stderr, "bench: no row %s\n", name);
+    return 2;
+}
+
 static bool wanted(const char *name, int argc, char **argv)
 {
     bool any = argc < 2;
@@ -91,6 +110,7 @@ int main(int argc, char **argv)
     int failed = 0, run = 0;
     bench_result r;
     qp_cpu_prepare(argc, argv);
+    if (argc == 3 && !strcmp(argv[1], "--row")) return one_row(argv[2]);
     if (!bench_child(introduce, NULL, &r)) return 1;
     for (int i = 0; i < PARTS; i++)
         if (wanted(parts[i].name, argc, argv)) {

@@ -1,0 +1,99 @@
+/* This machine's limits, against which everything else is a share: the fastest product of each type
+   that is known here, whoever computes it: our tiles on squares, the library on one square a
+   thread. */
+#include "bench/bench.h"
+#include "autograd/cpu/product.h"
+#include "autograd/ops.h"
+#include "base/rng.h"
+#include "base/thread.h"
+#include "bench/models.h"
+#include <math.h>
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Numbers as they come in training: multiplying zeros draws less power, so the clock may rise. */
+static void *normals(qp_storage type, int64_t n)
+{
+    enum { DRAWN = 1 << 16 };
+    const size_t bytes = qp_storage_bytes(type, 1);
+    float *x = malloc(DRAWN * sizeof *x);
+    char *y = aligned_alloc(64, ((size_t)n * bytes + 63) / 64 * 64);
+    for (int64_t i = 0; i < DRAWN; i++) x[i] = (float)qp_rng_normal(1, 0, (uint64_t)i);
+    for (int64_t i = 0; i < n; i += DRAWN)
+        qp_cpu_backend()->k[type]->cast_in(y + (size_t)i * bytes, 0, x, QP_F32,
+                                           n - i < DRAWN ? n - i : DRAWN);
+    free(x);
+    return y;
+}
+
+static void squares(const void *arg, double *value)
+{
+    static const int64_t sizes[] = { 1024, 2048, 4096 };
+    const qp_storage type = *(const qp_storage *)arg;
+    qp_err err = { 0 };
+    for (int s = 0; s < 3; s++) {
+        qp_ctx c;
+        const int64_t n = sizes[s];
+        void *a = normals(type, n * n), *b = normals(type, n * n);
+        bench_check(qp_ctx_init(&c, qp_cpu_backend(), 0, &err), &err);
+        c.recording = false;
+        qp_tensor *x = qp_wrap_data(&c, type, 2, (int64_t[]){ n, n }, a);
+        qp_tensor *w = qp_wrap_data(&c, type, 2, (int64_t[]){ n, n }, b);
+        for (double until = qp_now() + 0.5; qp_now() < until;) {
+            qp_scope scope;
+            qp_scope_open(&c.arena, &scope);
+            const double start = qp_now();
+            qp_linear(&c, x, w);
+            value[0] = fmax(value[0], 2 * pow((double)n, 3) / (qp_now() - start));
+            qp_scope_close(&c.arena, &scope);
+        }
+        qp_ctx_release(&c);
+        free(a);
+        free(b);
+    }
+}
+
+static void library(const void *arg, double *value)
+{
+    enum { SIDE = 1536 };
+    const qp_storage type = *(const qp_storage *)arg;
+    const qp_product *p = type == QP_BF16 ? qp_dnnl_bf16(false) : qp_blas_f32();
+    if (!p || qp_product_fault(p)) return; /* none here, or one that miscounts */
+    const int threads = omp_get_max_threads();
+    qp_tile *tile = calloc((size_t)threads, sizeof *tile);
+    for (int i = 0; i < threads; i++)
+        tile[i] = (qp_tile){ .rows = SIDE,
+                             .cols = SIDE,
+                             .depth = SIDE,
+                             .a = normals(p->in, SIDE * SIDE),
+                             .b = normals(p->in, SIDE * SIDE),
+                             .c = normals(p->out, SIDE * SIDE),
+                             .lda = SIDE,
+                             .ldb = SIDE,
+                             .ldc = SIDE,
+                             .tb = true };
+    for (double until = qp_now() + 0.5; qp_now() < until;) {
+        const double start = qp_now();
+#pragma omp parallel
+        p->multiply(&tile[omp_get_thread_num()]);
+        value[0] = fmax(value[0], 2 * pow(SIDE, 3) * threads / (qp_now() - start));
+    }
+}
+
+double bench_peak(qp_storage type)
+{
+    static double best[QP_NCOMPUTE];
+    bench_result r;
+    if (bench_child(squares, &type, &r)) best[type] = fmax(best[type], r.value[0]);
+    if (bench_child(library, &type, &r)) best[type] = fmax(best[type], r.value[0]);
+    return best[type];
+}
+
+int bench_peak_row(const char *name)
+{
+    if (strcmp(name, "peak")) return BENCH_OTHER;
+    bench_print("bf16", bench_peak(QP_BF16));
+    bench_print("f32", bench_peak(QP_F32));
+    return 0;
+}
