@@ -64,6 +64,7 @@ void *qp_record(qp_ctx *c, size_t bytes, const qp_op *op, qp_tensor *out, int co
                 qp_tensor *const *in)
 {
     bool wanted = false;
+    if (c->profile) qp_profile_call(c->profile, op, false, out, count, in);
     for (int i = 0; i < count; i++) wanted |= in[i] && in[i]->needs_grad;
     if (!c->recording || !wanted) return NULL;
     bytes = (bytes + sizeof *in - 1) / sizeof *in * sizeof *in; /* the inputs lie behind the node */
@@ -101,7 +102,10 @@ void *qp_grad(qp_ctx *c, qp_tensor *t, double *beta)
 static void run_back(qp_ctx *c, qp_node *n)
 {
     qp_timed t = { .c = NULL };
-    if (c->profile) qp_timed_begin(&t, c, n->op, true);
+    if (c->profile) {
+        qp_profile_call(c->profile, n->op, true, n->out, n->count, n->in);
+        qp_timed_begin(&t, c, n->op, true);
+    }
     n->op->backward(c, n);
     qp_timed_leave(&t);
 }

@@ -13,6 +13,9 @@ double qp_grad_norm(qp_ctx *c, const qp_params *p)
     void *work = qp_arena_alloc(&c->arena, bytes);
     c->be->k[p->compute]->sumsq(&sum, work, p->grad, p->n);
     qp_arena_recycle(&c->arena, work, bytes);
+    qp_profile_work(c, &norm_op, false,
+                    (qp_op_work){ 2 * (double)p->n,
+                                  (double)qp_storage_bytes(qp_sum_storage(p->compute), p->n) });
     return sqrt(sum);
 }
 

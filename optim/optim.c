@@ -57,6 +57,17 @@ static void round_values(qp_params *p, qp_ctx *c, int64_t lo, int64_t hi)
 
 static const qp_op update_op = { "optimizer", NULL }; /* for the profile's table */
 
+/* Every array once: gradients read; masters and states read and written; values written. About a
+   dozen operations an element. */
+static void count_work(const qp_optim *o, qp_ctx *c, int64_t n)
+{
+    const qp_params *p = o->params;
+    const int arrays = 1 + 2 * (1 + o->type->states);
+    const double sums = (double)qp_storage_bytes(qp_sum_storage(p->compute), n);
+    const double values = p->value == p->master ? 0 : (double)qp_storage_bytes(p->compute, n);
+    qp_profile_work(c, &update_op, false, (qp_op_work){ 12 * (double)n, arrays * sums + values });
+}
+
 void qp_optim_step_range(qp_optim *o, qp_ctx *c, int64_t lo, int64_t hi, double lr,
                          double grad_scale, int64_t step)
 {
@@ -74,6 +85,7 @@ void qp_optim_step_range(qp_optim *o, qp_ctx *c, int64_t lo, int64_t hi, double 
         if (r.lo >= r.hi) continue;
         o->type->update(o, c, &r);
         if (!o->type->writes_values) round_values(o->params, c, r.lo, r.hi);
+        count_work(o, c, r.hi - r.lo);
     }
 }
 

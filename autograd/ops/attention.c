@@ -14,10 +14,27 @@ typedef struct {
 
 static size_t span_bytes(const qp_tensor *q) { return (size_t)qp_rows(q) * 2 * sizeof(int32_t); }
 
+static const qp_op attention_op;
+
+/* By what each row sees. Forward: a score and its share of v, 2 E operations each. Backward: the
+   score again, dv, dp, dq and dk. */
+static void count_work(qp_ctx *c, bool backward, qp_span span, const qp_tensor *q,
+                       const qp_tensor *k)
+{
+    if (!c->profile) return;
+    double seen = 0;
+    for (int64_t i = 0; i < qp_rows(q); i++) seen += span.last[i] - span.first[i] + 1;
+    const double once = (double)(qp_value_bytes(q) + qp_value_bytes(k)) * 2;
+    qp_profile_work(c, &attention_op, backward,
+                    (qp_op_work){ (backward ? 10 : 4) * seen * (double)qp_cols(q),
+                                  backward ? 2 * once : once });
+}
+
 static void attention_backward(qp_ctx *c, qp_node *node)
 {
     attention_node *a = (attention_node *)node;
     qp_tensor *q = node->in[Q], *k = node->in[KEYS], *v = node->in[V], *y = node->out;
+    count_work(c, true, a->span, q, k);
     const int64_t n = qp_rows(q), m = qp_rows(k), h = a->heads, g = a->kv_heads, e = qp_cols(q) / h;
     qp_grad_part dq = qp_grad_open(c, q, q), dk = qp_grad_open(c, k, k), dv = qp_grad_open(c, v, v);
     const size_t bytes = qp_attn_bwd_work(q->storage, n, m, h, g, e);
@@ -74,6 +91,7 @@ static qp_tensor *attention(qp_ctx *c, qp_tensor *q, qp_tensor *k, qp_tensor *v,
         a->kv_heads = kv_heads;
         a->lse = qp_arena_alloc(&c->arena, qp_sum_bytes(q, n * heads));
     }
+    count_work(c, false, span, q, k);
     const size_t bytes = qp_attn_fwd_work(q->storage, n, m, heads, kv_heads, e);
     void *work = qp_arena_alloc(&c->arena, bytes);
     if (n > 0 && e > 0)

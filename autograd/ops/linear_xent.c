@@ -84,10 +84,30 @@ static void give_back(qp_ctx *c, const xent_node *n, const qp_tensor *x)
     qp_arena_recycle(&c->arena, n->rows, ids);
 }
 
+static const qp_op xent_op;
+
+/* Only rows with a target. Each product is 2 D operations a logit; the softmax is a few more, which
+   are not counted. */
+static void count_work(qp_ctx *c, bool backward, const xent_node *n, const qp_tensor *x,
+                       const qp_tensor *w)
+{
+    if (!c->profile) return;
+    const double product = 2 * (double)n->taken * (double)qp_numel(w);
+    const double rows = (double)qp_storage_bytes(x->storage, n->taken * qp_cols(x));
+    qp_op_work work = { product, (double)qp_value_bytes(w) + 2 * rows };
+    if (backward && x->needs_grad) work.flop += product, work.bytes += 2 * rows;
+    if (backward && w->needs_grad) {
+        work.flop += product;
+        work.bytes += (double)qp_sum_bytes(x, qp_numel(w));
+    }
+    qp_profile_work(c, &xent_op, backward, work);
+}
+
 static void xent_backward(qp_ctx *c, qp_node *node)
 {
     xent_node *n = (xent_node *)node;
     qp_tensor *x = node->in[X], *w = node->in[W];
+    count_work(c, true, n, x, w);
     const qp_storage sums = qp_sum_storage(x->storage);
     qp_grad_part dx = qp_grad_open(c, x, x), dw = qp_grad_open_sums(c, w, sums);
     const size_t bytes = dx.to ? qp_sum_bytes(x, n->taken * qp_cols(x)) : 0;
@@ -171,6 +191,7 @@ qp_tensor *qp_linear_xent_in_chunks(qp_ctx *c, qp_tensor *x, qp_tensor *w, const
         n = node;
     }
     take_rows(c, n, x, w, targets);
+    count_work(c, false, n, x, w);
     const size_t bytes = qp_sum_bytes(x, n->taken);
     n->lse = qp_arena_alloc(&c->arena, bytes);
     void *sum = qp_arena_alloc(&c->arena, bytes), *hit = qp_arena_alloc(&c->arena, bytes);

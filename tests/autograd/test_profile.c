@@ -1,6 +1,7 @@
 #include "autograd/general.h"
 #include "autograd/profile.h"
 #include "autograd/segment.h"
+#include "base/json.h"
 #include "base/thread.h"
 #include "tests/suites.h"
 #include "tests/support/gradcheck.h"
@@ -254,10 +255,13 @@ START_TEST(the_table_has_the_dearest_first_and_their_sum)
     static const qp_op a = { "cheap", NULL }, b = { "dear", NULL };
     const qp_profile p = {
         .count = 2,
-        .cost = { { .op = &a, .forward = { 12, 0.001 }, .kept_bytes = 1500000, .most_bytes = 2000 },
+        .cost = { { .op = &a,
+                    .forward = { 12, 0.001, { 0 } },
+                    .kept_bytes = 1500000,
+                    .most_bytes = 2000 },
                   { .op = &b,
-                    .forward = { 2, 0.002 },
-                    .backward = { 2, 0.001 },
+                    .forward = { 2, 0.002, { 0 } },
+                    .backward = { 2, 0.001, { 0 } },
                     .kept_bytes = -500000,
                     .most_bytes = 3000000 } },
         .most_bytes = 4000000,
@@ -274,6 +278,171 @@ START_TEST(the_table_has_the_dearest_first_and_their_sum)
         "cheap                  12      1.00                      25.0      1.500      0.002\n"
         "all                    14      3.00        2      1.00  100.0      1.000\n"
         "most memory in use at a time: 4.000 MB, in dear's backward\n");
+    qp_buf_release(&text);
+}
+END_TEST
+
+/* x (6, 8), w (5, 8), ids of a table (10, 8): counted by hand. */
+static void work_is(const qp_op_time *t, double flop, double bytes)
+{
+    ck_assert_int_gt(t->calls, 0);
+    ck_assert_double_eq(t->work.flop, flop);
+    ck_assert_double_eq(t->work.bytes, bytes);
+}
+
+START_TEST(operations_and_bytes_are_those_counted_by_hand)
+{
+    enum { N = 6, K = 8, M = 5, R = 2, V = 10 };
+    static const int32_t targets[N] = { 3, -1, 0, 9, -1, 7 }; /* four */
+    qp_ctx c;
+    qp_profile p = { 0 };
+    test_ctx(&c, NULL);
+    c.profile = &p;
+    qp_tensor *x = test_leaf(&c, QP_F32, 2, (int64_t[]){ N, K }, 1),
+              *w = test_leaf(&c, QP_F32, 2, (int64_t[]){ M, K }, 2),
+              *a = test_param(&c, QP_F32, 2, (int64_t[]){ R, K }, 3),
+              *b = test_param(&c, QP_F32, 2, (int64_t[]){ M, R }, 4),
+              *head = test_leaf(&c, QP_F32, 2, (int64_t[]){ V, M }, 5);
+    w->needs_grad = head->needs_grad = false; /* frozen */
+    qp_tensor *y = qp_lora(&c, qp_linear(&c, x, w), x, a, b, 2, 0);
+    qp_backward(&c, qp_linear_xent(&c, y, head, targets, NULL), 1);
+    const qp_op_cost *linear = find(&p, "linear"), *lora = find(&p, "lora"),
+                     *xent = find(&p, "linear_xent");
+    const double product = 2 * N * K * M, narrow = 2 * N * K * R, wide = 2 * N * R * M;
+    work_is(&linear->forward, product, 4 * (N * K + M * K + N * M));
+    work_is(&linear->backward, product, 4 * (N * M + M * K + N * K));
+    work_is(&lora->forward, narrow + wide, 4 * (N * K + R * K + M * R + 2 * N * M + N * R));
+    work_is(&lora->backward, 2 * narrow + 2 * wide,
+            4 * (N * M + M * R + N * R + N * R + M * R + N * K + R * K + R * K + 2 * N * K));
+    work_is(&xent->forward, 2 * 4 * M * V, 4 * (V * M + 2 * 4 * M));
+    work_is(&xent->backward, 2 * 2 * 4 * M * V, 4 * (V * M + 4 * 4 * M));
+    qp_ctx_release(&c);
+}
+END_TEST
+
+/* Documents of 3 and 5 rows: 3 4/2 + 5 6/2 = 21 pairs, not the 64 of the square. */
+START_TEST(attention_counts_the_pairs_that_see_each_other)
+{
+    static const int32_t first[] = { 0, 0, 0, 3, 3, 3, 3, 3 }, last[] = { 0, 1, 2, 3, 4, 5, 6, 7 };
+    enum { H = 2, E = 4, PAIRS = 21 };
+    qp_ctx c;
+    qp_profile p = { 0 };
+    test_ctx(&c, NULL);
+    c.profile = &p;
+    qp_tensor *q = test_leaf(&c, QP_F32, 2, (int64_t[]){ 8, H * E }, 1),
+              *k = test_leaf(&c, QP_F32, 2, (int64_t[]){ 8, E }, 2),
+              *v = test_leaf(&c, QP_F32, 2, (int64_t[]){ 8, E }, 3);
+    qp_backward_from(&c, qp_attention(&c, q, k, v, (qp_span){ first, last }, H, 1), q->data);
+    const qp_op_cost *attention = find(&p, "attention");
+    ck_assert_double_eq(attention->forward.work.flop, 2 * 2 * PAIRS * H * E);
+    ck_assert_double_eq(attention->backward.work.flop, 5 * 2 * PAIRS * H * E);
+    qp_ctx_release(&c);
+}
+END_TEST
+
+static double number(const qp_value *v, const char *key)
+{
+    const qp_value *n = qp_json_get(v, key);
+    ck_assert_msg(n && n->kind == QP_JSON_NUMBER, "no number %s", key);
+    return n->number;
+}
+
+static const qp_value *event(const qp_value *events, const char *name, const char *category)
+{
+    for (const qp_value *e = events->child; e; e = e->next) {
+        const qp_value *cat = qp_json_get(e, "cat");
+        if (cat && !strcmp(qp_json_get(e, "name")->str, name) && !strcmp(cat->str, category))
+            return e;
+    }
+    ck_abort_msg("no event %s of %s", name, category);
+}
+
+static void lies_in(const qp_value *inner, const qp_value *outer)
+{
+    const double start = number(inner, "ts"), end = start + number(inner, "dur");
+    ck_assert_double_ge(start, number(outer, "ts"));
+    ck_assert_double_le(end, number(outer, "ts") + number(outer, "dur") + 0.002); /* rounding */
+}
+
+START_TEST(a_trace_is_json_of_complete_events_nested_as_the_calls_were)
+{
+    qp_ctx c;
+    qp_err err = { 0 };
+    qp_buf text = { 0 };
+    qp_value *root;
+    qp_profile p = { .trace = qp_trace_new(100) };
+    test_ctx(&c, NULL);
+    c.profile = &p;
+    qp_tensor *x = test_leaf(&c, QP_F32, 2, (int64_t[]){ 6, 8 }, 1),
+              *w = test_leaf(&c, QP_F32, 2, (int64_t[]){ 5, 8 }, 2), *y;
+    {
+        QP_PHASE(&c, "forward");
+        y = outer(&c, qp_linear(&c, x, w));
+    }
+    qp_backward_from(&c, y, y->data);
+    qp_trace_json(p.trace, &text);
+    ck_assert_msg(!qp_json_parse(&root, text.data, text.len, &err), "%s", err.msg);
+    const qp_value *events = qp_json_get(root, "traceEvents");
+    ck_assert_int_eq(qp_trace_events(p.trace), 7); /* two of linear, outer, inner; the phase */
+    ck_assert_int_eq(events->count, 7 + 2);        /* and the names of two lanes */
+    const qp_value *forward = event(events, "forward", "phase"),
+                   *linear = event(events, "linear", "forward"),
+                   *args = qp_json_get(linear, "args"), *in = qp_json_get(args, "in");
+    ck_assert_str_eq(qp_json_get(linear, "ph")->str, "X");
+    ck_assert_double_eq(number(args, "flop"), 2 * 6 * 8 * 5);
+    ck_assert_double_eq(number(args, "bytes"), 4 * (48 + 40 + 30));
+    ck_assert_str_eq(qp_json_get(args, "out")->str, "f32(6, 5)");
+    ck_assert_str_eq(qp_json_at(in, 0)->str, "f32(6, 8)");
+    ck_assert_str_eq(qp_json_at(in, 1)->str, "f32(5, 8)");
+    lies_in(linear, forward);
+    lies_in(event(events, "outer", "forward"), forward);
+    lies_in(event(events, "inner", "forward"), event(events, "outer", "forward"));
+    ck_assert_double_ge(number(event(events, "linear", "backward"), "ts"),
+                        number(forward, "ts") + number(forward, "dur") - 0.002);
+    qp_json_free(root);
+    qp_buf_release(&text);
+    qp_trace_free(p.trace);
+    qp_ctx_release(&c);
+}
+END_TEST
+
+START_TEST(a_full_trace_counts_what_it_leaves_out)
+{
+    qp_trace *t = qp_trace_new(2);
+    for (int i = 0; i < 5; i++) qp_trace_add(t, "a", "b", 0, 0, 1, NULL, NULL);
+    ck_assert_int_eq(qp_trace_events(t), 2);
+    ck_assert_int_eq(qp_trace_left_out(t), 3);
+    qp_trace_free(t);
+}
+END_TEST
+
+START_TEST(the_table_of_work_has_rates_and_shares_of_the_machine)
+{
+    static const qp_op a = { "linear", NULL }, b = { "view", NULL };
+    const qp_profile p = {
+        .count = 2,
+        .cost = { { .op = &a,
+                    .forward = { 2, 0.010, { 5e9, 2e7 } },
+                    .backward = { 2, 0.030, { 10e9, 6e7 } } },
+                  { .op = &b, .forward = { 1, 0.001, { 0 } } } },
+        .phases = 1,
+        .phase = { { "data", { 2, 0.002, { 0 } } } },
+    };
+    qp_buf text = { 0 };
+    qp_profile_print_work(&p, 1e12, 20e9, &text);
+    ck_assert_str_eq(
+        text.data,
+        "phase               calls         ms  ms a call\n"
+        "data                    2       2.00      1.000\n\n"
+        "op               pass        calls         ms     %      GFLOP  GFLOP/s peak%        GB   "
+        "  GB/s peak%\n"
+        "linear           backward        2      30.00  73.2     10.000    333.3  33.3     0.060   "
+        "   2.0  10.0\n"
+        "linear           forward         2      10.00  24.4      5.000    500.0  50.0     0.020   "
+        "   2.0  10.0\n"
+        "view             forward         1       1.00   2.4      0.000                    0.000\n"
+        "all                              5      41.00 100.0     15.000    365.9  36.6     0.080   "
+        "   2.0   9.8\n");
     qp_buf_release(&text);
 }
 END_TEST
@@ -305,6 +474,11 @@ Suite *suite_profile(void)
     tcase_add_test(t, measuring_changes_nothing);
     tcase_add_test(t, a_handler_that_jumps_out_leaves_the_measurement_usable);
     tcase_add_test(t, the_table_has_the_dearest_first_and_their_sum);
+    tcase_add_test(t, operations_and_bytes_are_those_counted_by_hand);
+    tcase_add_test(t, attention_counts_the_pairs_that_see_each_other);
+    tcase_add_test(t, a_trace_is_json_of_complete_events_nested_as_the_calls_were);
+    tcase_add_test(t, a_full_trace_counts_what_it_leaves_out);
+    tcase_add_test(t, the_table_of_work_has_rates_and_shares_of_the_machine);
     tcase_add_test(t, more_kinds_than_there_is_room_for_share_the_last_line);
     suite_add_tcase(s, t);
     return s;
