@@ -176,10 +176,13 @@ mutants: ## one-line bugs planted in every backward: do the tests find them? N=2
 	CC="$(CC)" SHARED="$(SHARED)" tests/mutants.sh
 bench: $(B)/bench/run quipu ## this machine's peaks, and what training reaches of them
 	$(B)/bench/run
+bench-peers: $(B)/bench/run quipu ## beside PyTorch, llama.cpp, llm.c: PEER_PYTHON=python LLAMA_CPP=folder LLM_C=folder [ROWS=a,b REPEAT=2 PEER_FILES=folder]
+	@B=$(B) PEER_PYTHON=$(PEER_PYTHON) LLAMA_CPP=$(LLAMA_CPP) LLM_C=$(LLM_C) PEER_FILES=$(PEER_FILES) ROWS=$(ROWS) \
+	    $(if $(REPEAT),REPEAT=$(REPEAT)) bench/peers.sh
 demo: quipu ## train a small model, LoRA-tune it, sample from it: under four minutes
 	@configs/demo/run.sh
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1\t\2/p' Makefile
 clean: ## remove everything built
 	rm -rf build build-* quipu
-.PHONY: FORCE all install uninstall library test asan parity examples docs layers format format-check werror check soak mutants bench demo help clean
+.PHONY: FORCE all install uninstall library test asan parity examples docs layers format format-check werror check soak mutants bench bench-peers demo help clean
