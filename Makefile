@@ -30,7 +30,7 @@ TESTLIBS := $(shell pkg-config --libs check 2>/dev/null)
 
 # Kernels: each loop file once per storage type and instruction set; the rest of autograd/cpu once.
 ARCH     := $(shell uname -m)
-CPU_X86   = gemm_bf16
+CPU_X86   = gemm_bf16 gemm_few_bf16 gemm_few_f32
 CPU_ONCE  = attention_work dispatch gemm_blas gemm_check gemm_dnnl quant quantize weight \
             $(if $(filter x86_64,$(ARCH)),$(CPU_X86))
 ONCE      = $(CPU_ONCE:%=autograd/cpu/%.c)
@@ -101,7 +101,8 @@ $(B)/$(1)/%.o: %.c $(B)/flags
 	    -DQP_T_$(shell echo $(firstword $(subst -, ,$(1))) | tr a-z A-Z) -MMD -MP -c $$< -o $$@
 endef
 $(foreach b,$(BUILDS),$(eval $(call kernel_rule,$(b))))
-$(B)/autograd/cpu/gemm_bf16.o: private CFLAGS += $(FLAGS_v4bf16)
+$(B)/autograd/cpu/gemm_bf16.o $(B)/autograd/cpu/gemm_few_bf16.o: private CFLAGS += $(FLAGS_v4bf16)
+$(B)/autograd/cpu/gemm_few_f32.o: private CFLAGS += $(FLAGS_v4)
 $(B)/autograd/cpu/dispatch.o: private CFLAGS += $(ISAS:%=-DQP_HAVE_%) $(if $(filter x86_64,$(ARCH)),$(CPU_X86:%=-DQP_HAVE_%))
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 

@@ -192,6 +192,49 @@ static void run(job *j, void *work)
     run_batch(j, &one, work);
 }
 
+/* x for a product that wants it wider: in the work area, rows side by side. */
+static const void *widened(const qp_product *p, const qp_tensor *x, void *work)
+{
+    if (p->in != QP_T) qp_weight_panel(work, p->in, qp_cols(x), x, 0, qp_rows(x), 0, qp_cols(x));
+    return p->in == QP_T ? x->data : work;
+}
+
+/* Few rows: the time is the weight's way from memory. Every thread reads one stretch of it. */
+static void run_few(const job *j, qp_few_fn *few, void *work)
+{
+    const void *x = widened(j->p, j->a, work);
+    const int64_t units = (j->cols + 15) / 16;
+#pragma omp parallel if (j->cols * j->depth > QP_GRAIN)
+    {
+        enum { PIECE = 512 }; /* columns between two stores: their sums stay in L1 */
+        const int id = omp_get_thread_num(), threads = omp_get_num_threads();
+        const int64_t end = least(units * (id + 1) / threads * 16, j->cols);
+        R *sums = (R *)((char *)work + (size_t)id * QP_PRODUCT_BYTES + QP_A_BYTES);
+        for (int64_t c0 = units * id / threads * 16, cols; c0 < end; c0 += cols) {
+            cols = least(PIECE, end - c0);
+            few(&(qp_few){ .rows = j->rows,
+                           .cols = cols,
+                           .depth = j->depth,
+                           .a = x,
+                           .lda = j->depth,
+                           .w = j->b,
+                           .w0 = j->b0 + c0,
+                           .c = (float *)sums,
+                           .ldc = cols });
+            store(j, sums, cols, 0, j->rows, c0, cols);
+        }
+    }
+}
+
+/* How few rows meet this weight; NULL: as many rows do. */
+static qp_few_fn *few_of(const job *j)
+{
+    const bool possible = j->p->few && j->rows > 0 && j->rows <= QP_FEW_ROWS && j->cols >= 16 &&
+                          j->depth > 0 && j->depth % qp_storages[j->b->storage].block == 0 &&
+                          j->rows * j->depth * (int64_t)sizeof(R) <= QP_A_BYTES;
+    return possible ? j->p->few(j->b->storage, QP_T) : NULL;
+}
+
 /* A matrix over the caller's memory. */
 static qp_tensor matrix(const void *data, int64_t rows, int64_t cols)
 {
@@ -220,7 +263,11 @@ void K(matmul_nt)(void *y, qp_storage ys, double beta, double alpha, const void 
               .beta = beta,
               .alpha = alpha,
               .in_place = plain(ys, beta, alpha) };
-    run(&j, work);
+    qp_few_fn *few = few_of(&j);
+    if (few)
+        run_few(&j, few, work);
+    else
+        run(&j, work);
 }
 
 void K(matmul_nn)(void *dx, qp_storage xs, double beta, double alpha, const void *dy,

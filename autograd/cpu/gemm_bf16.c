@@ -49,4 +49,5 @@ const qp_product qp_avx512_bf16 = { .name = "loop avx512_bf16",
                                     .depth = 2048,
                                     .any_block = true,
                                     .tile_rows = tile_rows,
-                                    .multiply = multiply };
+                                    .multiply = multiply,
+                                    .few = qp_few_bf16 };

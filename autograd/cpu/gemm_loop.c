@@ -6,10 +6,13 @@
 /* MR x NV registers of sums, of 32 (AVX-512) or 16. 12x2 was the fastest of 8x3, 12x2, 13x2, 14x2.
  */
 #if defined __AVX512F__
+#    define FEW qp_few_f32
 enum { VECTOR = 64, MR = 12, NV = 2 };
 #elif defined __AVX2__
+#    define FEW NULL
 enum { VECTOR = 32, MR = 6, NV = 2 };
 #else
+#    define FEW NULL
 enum { VECTOR = 16, MR = 6, NV = 2 };
 #endif
 enum { LANES = VECTOR / sizeof(R), NR = NV * LANES, PER = 1, STEPS = 1024 / sizeof(R) };
@@ -54,4 +57,5 @@ const qp_product K(loop) = { .name = "loop " TEXT(QP_ISA),
                              .depth = 4096 / sizeof(R),
                              .any_block = true,
                              .tile_rows = tile_rows,
-                             .multiply = multiply };
+                             .multiply = multiply,
+                             .few = sizeof(R) == sizeof(float) ? FEW : NULL };

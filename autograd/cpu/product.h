@@ -3,7 +3,7 @@
    tiles; dispatch.c chooses. */
 #ifndef QP_AUTOGRAD_CPU_PRODUCT_H
 #define QP_AUTOGRAD_CPU_PRODUCT_H
-#include "base/dtype.h"
+#include "autograd/tensor.h"
 #include <stdbool.h>
 
 /* QP_TILE_ROWS: every row count that tile_rows returns divides it or is a multiple, but for the
@@ -31,6 +31,21 @@ typedef struct {
     void *work; /* QP_PACK_BYTES of scratch, 64-byte aligned */
 } qp_tile;
 
+/* C (rows, cols) = A (rows, depth) W^T for up to QP_FEW_ROWS rows and the rows w0 .. w0+cols-1 of a
+   weight as it is stored; cols at least 16, or rows of w lie before w0. On the calling thread,
+   without a work area; its bits are those that multiply gives with panels. */
+enum { QP_FEW_ROWS = 8 };
+typedef struct {
+    int64_t rows, cols, depth;
+    const void *a;
+    int64_t lda;
+    const qp_tensor *w;
+    int64_t w0;
+    float *c;
+    int64_t ldc;
+} qp_few;
+typedef void qp_few_fn(const qp_few *f);
+
 typedef struct {
     const char *name;    /* "openblas SkylakeX"; for `quipu env` */
     qp_storage in, out;  /* of A and B, of C */
@@ -43,6 +58,9 @@ typedef struct {
        Row counts that it returns for one shape of B give a row the same bits. */
     int64_t (*tile_rows)(int64_t left, int64_t cols, int64_t depth);
     void (*multiply)(const qp_tile *t);
+    /* For weights so stored, when values of `compute` are multiplied; NULL, or gives it: has none.
+     */
+    qp_few_fn *(*few)(qp_storage weight, qp_storage compute);
 } qp_product;
 
 /* NULL where this CPU cannot. Each must be asked for from one thread first. */
@@ -53,6 +71,9 @@ const qp_product *qp_blas_f32(void);
 const qp_product *qp_dnnl_bf16(bool constant_rows);
 bool qp_dnnl_has_amx(void);
 extern const qp_product qp_avx512_bf16; /* x86-64 only; ask the CPU first */
+/* Few rows with AVX-512: for qp_avx512_bf16, for the f32 loops. */
+qp_few_fn *qp_few_bf16(qp_storage weight, qp_storage compute);
+qp_few_fn *qp_few_f32(qp_storage weight, qp_storage compute);
 
 /* Why p must not be used, by a test of a few milliseconds: NULL if it may. */
 const char *qp_product_fault(const qp_product *p);

@@ -1,0 +1,129 @@
+/* The loops of a product of few rows, which is decoding's: C (rows, cols) = A W^T, with W read
+   once, in the order it lies in memory, and unpacked in registers. For files built with AVX-512.
+
+   Sixteen of W's rows are sixteen lanes: of each a register full is loaded, and the sixteen
+   registers are turned, so that a register holds one step of the depth for all rows. So every
+   element is the same chain in the order of the depth as in gemm_strips.h, and has its bits.
+   Packing strips in L1 and multiplying those, as for many rows, reached 41 GB/s where this reaches
+   72 of 84.
+
+   The includer defines: A, a value of x; STEPS of a register full, each of PER values of a row;
+   multiply_add(sum, x, w): a step for all lanes, x being one row's PER values. */
+#ifndef QP_AUTOGRAD_CPU_GEMM_FEW_H
+#define QP_AUTOGRAD_CPU_GEMM_FEW_H
+#include "autograd/cpu/product.h"
+#include <immintrin.h>
+#include <string.h>
+
+#define INLINE static inline __attribute__((always_inline))
+enum { LANES = 16, WIDE = STEPS * PER, ROW_BYTES = 128 /* of WIDE values of any storage */ };
+
+INLINE __m512 multiply_add(__m512 sum, const A *x, __m512i w);
+
+/* WIDE values from depth k on of a row, in the product's type; k is a multiple of WIDE. */
+typedef __m512i load_fn(const uint8_t *row, int64_t k);
+
+/* out[step] lane = in[lane] step, for sixteen 4-byte steps. */
+INLINE void turn16(__m512i r[LANES])
+{
+    __m512i t[LANES];
+    for (int i = 0; i < 16; i += 2) {
+        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) {
+        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
+        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
+    }
+    for (int i = 0; i < 4; i++)
+        for (int h = 0; h < 16; h += 8) {
+            t[i + h] = _mm512_shuffle_i32x4(r[i + h], r[i + h + 4], 0x88);
+            t[i + h + 4] = _mm512_shuffle_i32x4(r[i + h], r[i + h + 4], 0xdd);
+        }
+    for (int i = 0; i < 8; i++) {
+        r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
+        r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
+    }
+}
+
+/* `steps` of the depth: each row of x, from x[i] on, with sixteen turned rows of W. */
+INLINE void multiply_steps(__m512 *sum, const int rows, const A *const *x, int64_t k,
+                           const __m512i *w, const int steps)
+{
+    for (int s = 0; s < steps; s++)
+        for (int i = 0; i < rows; i++) sum[i] = multiply_add(sum[i], x[i] + k + s * PER, w[s]);
+}
+
+/* The last values of a depth that is no multiple of WIDE: zeros behind them. */
+INLINE void multiply_rest(__m512 *sum, const int rows, const A *const *x, const qp_few *f,
+                          const uint8_t *w, int64_t ld, load_fn *load)
+{
+    const int64_t k = f->depth / WIDE * WIDE, rest = f->depth - k;
+    const size_t value = (size_t)qp_storages[f->w->storage].bytes;
+    A end[QP_FEW_ROWS][WIDE] = { 0 };
+    const A *ends[QP_FEW_ROWS];
+    uint8_t row[ROW_BYTES] = { 0 };
+    __m512i r[LANES];
+    for (int i = 0; i < rows; i++) ends[i] = memcpy(end[i], x[i] + k, (size_t)rest * sizeof(A));
+    for (int i = 0; i < LANES; i++) {
+        memcpy(row, w + i * ld + (size_t)k * value, (size_t)rest * value);
+        r[i] = load(row, 0);
+    }
+    turn16(r);
+    multiply_steps(sum, rows, ends, 0, r, (int)((rest + PER - 1) / PER));
+}
+
+/* The next sixteen rows lie behind these: they are fetched at the pace at which these are read. */
+INLINE void sixteen(__m512 *sum, const int rows, const A *const *x, const qp_few *f, int64_t col,
+                    load_fn *load)
+{
+    const int64_t ld = (int64_t)qp_storage_bytes(f->w->storage, f->depth);
+    const uint8_t *w = (const uint8_t *)f->w->data + (f->w0 + col) * ld, *ahead = w + LANES * ld;
+    const int64_t pace = (int64_t)qp_storage_bytes(f->w->storage, LANES * WIDE);
+    for (int i = 0; i < rows; i++) sum[i] = _mm512_setzero_ps();
+    int64_t k = 0;
+    for (; k + WIDE <= f->depth; k += WIDE, ahead += pace) {
+        __m512i r[LANES];
+        for (int i = 0; i < LANES; i++) r[i] = load(w + i * ld, k);
+        for (int64_t b = 0; b < pace; b += 64) _mm_prefetch((const char *)ahead + b, _MM_HINT_T0);
+        turn16(r);
+        multiply_steps(sum, rows, x, k, r, STEPS);
+    }
+    if (k < f->depth) multiply_rest(sum, rows, x, f, w, ld, load);
+}
+
+/* The last sixteen end with W's last row: they may begin with rows that were done before. */
+INLINE void columns(const qp_few *f, const int rows, load_fn *load)
+{
+    __m512 sum[QP_FEW_ROWS];
+    const A *x[QP_FEW_ROWS]; /* the last row of x stands for what is missing */
+    for (int i = 0; i < rows; i++)
+        x[i] = (const A *)f->a + (i < f->rows ? i : f->rows - 1) * f->lda;
+    for (int64_t j = 0; j < f->cols; j += LANES) {
+        const int64_t left = f->cols - j, skip = left < LANES ? LANES - left : 0;
+        sixteen(sum, rows, x, f, j - skip, load);
+        for (int i = 0; i < rows && i < f->rows; i++) {
+            float *c = f->c + i * f->ldc + j, lane[LANES];
+            _mm512_storeu_ps(skip ? lane : c, sum[i]);
+            if (skip) memcpy(c, lane + skip, (size_t)left * sizeof *c);
+        }
+    }
+}
+
+/* A row count in between costs what the next does. */
+INLINE void few(const qp_few *f, load_fn *load)
+{
+    if (f->rows == 1)
+        columns(f, 1, load);
+    else if (f->rows == 2)
+        columns(f, 2, load);
+    else if (f->rows <= 4)
+        columns(f, 4, load);
+    else
+        columns(f, 8, load);
+}
+#define FEW(storage)                                                                               \
+    static void few_##storage(const qp_few *f) { few(f, load_##storage); }
+#endif

@@ -1,0 +1,164 @@
+/* Few rows take another way than many: unpacked in registers, as decoding meets them. A row must
+   have the bits there that it has among many, for every storage of a weight and every build. */
+#include "autograd/backend.h"
+#include "autograd/cpu/dispatch.h"
+#include "autograd/cpu/product.h"
+#include "autograd/cpu/quant.h"
+#include "autograd/work.h"
+#include "base/rng.h"
+#include "tests/suites.h"
+#include <omp.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MANY = 24, FIRST = 3 };
+
+static const qp_storage storages[] = { QP_F32, QP_BF16, QP_F16, QP_Q8_0, QP_Q4_0, QP_Q4_1 };
+enum { STORAGES = sizeof storages / sizeof *storages };
+
+/* Columns, depth: whole and broken sixteens, pieces of columns, steps of the depth. */
+static const int64_t shapes[][2] = { { 16, 32 },   { 17, 96 },   { 37, 129 }, { 21, 1 },
+                                     { 33, 2080 }, { 1100, 64 }, { 600, 47 }, { 48, 4128 } };
+enum { SHAPES = sizeof shapes / sizeof *shapes };
+
+/* False where the CPU lacks the build. */
+static bool choose_build(int i)
+{
+    if (!qp_cpu_build(i)) return false;
+    setenv("QP_ISA", qp_cpu_build(i), 1);
+    return true;
+}
+
+static double draw(uint64_t seed, int64_t i)
+{
+    return qp_rng_uniform(seed, 0, (uint64_t)i) * 2 - 1;
+}
+
+static void *activations(qp_storage s, int64_t n)
+{
+    char *x = malloc(qp_storage_bytes(s, n));
+    for (int64_t i = 0; i < n; i++) {
+        const float v = (float)draw(1, i);
+        const uint16_t b = qp_to_bf16(v);
+        memcpy(x + qp_storage_bytes(s, i), s == QP_F32 ? (const void *)&v : &b,
+               qp_storage_bytes(s, 1));
+    }
+    return x;
+}
+
+/* Random bits make blocks; their scales and minima are small numbers, some below f16's normal ones.
+ */
+static void *weights(qp_storage s, int64_t n)
+{
+    const int64_t block = qp_storages[s].block, bytes = qp_storages[s].bytes;
+    uint8_t *w = malloc(qp_storage_bytes(s, n));
+    for (int64_t i = 0; i < n / block * bytes; i++)
+        w[i] = (uint8_t)qp_rng_below(2, 0, (uint64_t)i, 256);
+    for (int64_t b = 0; b < n / block; b++) {
+        const float v = (float)(draw(3, b) * (b % 7 == 0 ? 0x1p-16 : 0.1));
+        const uint16_t half[] = { qp_to_f16(v), qp_to_f16(-2 * v) }, narrow = qp_to_bf16(v);
+        if (s == QP_F32)
+            memcpy(w + b * bytes, &v, sizeof v);
+        else
+            memcpy(w + b * bytes, s == QP_BF16 ? &narrow : half, s == QP_Q4_1 ? 4 : 2);
+    }
+    return w;
+}
+
+typedef struct {
+    const qp_kernels *k;
+    qp_storage compute, out;
+    qp_tensor w;
+    int64_t m, depth;
+    const char *x;
+    void *work;
+    double beta, alpha;
+} trial;
+
+static char *product(const trial *t, int64_t first, int64_t n)
+{
+    char *y = malloc(qp_storage_bytes(t->out, n * t->m));
+    for (int64_t i = 0; i < n; i++) /* what beta adds belongs to the row */
+        for (int64_t j = 0; j < t->m; j++) {
+            const float v = (float)((first + i) * 3 + j % 5);
+            const uint16_t b = qp_to_bf16(v);
+            memcpy(y + qp_storage_bytes(t->out, i * t->m + j),
+                   t->out == QP_F32 ? (const void *)&v : &b, qp_storage_bytes(t->out, 1));
+        }
+    t->k->matmul_nt(y, t->out, t->beta, t->alpha,
+                    t->x + qp_storage_bytes(t->compute, first * t->depth), &t->w, FIRST, n, t->m,
+                    t->depth, t->work);
+    return y;
+}
+
+static void rows_have_the_bits_of_many(trial *t)
+{
+    const size_t row = qp_storage_bytes(t->out, t->m);
+    omp_set_num_threads(1);
+    char *many = product(t, 0, MANY);
+    for (int64_t n = 1; n <= QP_FEW_ROWS + 1; n++)
+        for (int64_t first = 0; first + n <= MANY; first += 13) {
+            omp_set_num_threads((int)(1 + (n + first) % 3));
+            char *some = product(t, first, n);
+            ck_assert_msg(!memcmp(some, many + (size_t)first * row, (size_t)n * row),
+                          "%lld rows from %lld of %s, %lld x %lld, in %s to %s", (long long)n,
+                          (long long)first, qp_storages[t->w.storage].name, (long long)t->m,
+                          (long long)t->depth, qp_storages[t->compute].name,
+                          qp_storages[t->out].name);
+            free(some);
+        }
+    free(many);
+}
+
+/* _i: build, compute type, storage. */
+START_TEST(a_row_among_few_has_its_bits_among_many)
+{
+    const qp_storage storage = storages[_i % STORAGES],
+                     compute = _i / STORAGES % 2 ? QP_BF16 : QP_F32;
+    if (!choose_build(_i / STORAGES / 2)) return;
+    omp_set_num_threads(3);
+    trial t = { .k = qp_cpu_backend()->k[compute], .compute = compute };
+    t.work = aligned_alloc(64, qp_matmul_work());
+    for (int s = 0; s < SHAPES; s++) {
+        t.m = shapes[s][0], t.depth = shapes[s][1];
+        if (t.depth % qp_storages[storage].block) continue;
+        t.w = (qp_tensor){ .storage = storage, .ndim = 2, .shape = { t.m + FIRST, t.depth } };
+        t.w.data = weights(storage, (t.m + FIRST) * t.depth);
+        char *x = activations(compute, MANY * t.depth);
+        t.x = x;
+        t.out = QP_F32, t.beta = 0, t.alpha = 1;
+        rows_have_the_bits_of_many(&t);
+        t.out = compute, t.beta = 1, t.alpha = 0.5;
+        rows_have_the_bits_of_many(&t);
+        free(t.w.data);
+        free(x);
+    }
+    free(t.work);
+}
+END_TEST
+
+/* The test above would say nothing of a way that no product takes. */
+START_TEST(products_of_avx512_have_a_way_for_few)
+{
+    for (int b = 0; qp_cpu_build(b); b++)
+        if (!strcmp(qp_cpu_build(b), "v4")) setenv("QP_ISA", "v4", 1);
+    const char *isa = getenv("QP_ISA");
+    if (!isa) return;
+    const qp_product *p = qp_product_for(QP_F32);
+    ck_assert(!strcmp(p->name, "loop v4"));
+    for (int s = 0; s < STORAGES; s++) {
+        ck_assert(p->few(storages[s], QP_F32));
+        ck_assert(p->few(storages[s], QP_BF16));
+    }
+}
+END_TEST
+
+Suite *suite_few_rows(void)
+{
+    Suite *s = suite_create("few_rows");
+    TCase *t = tcase_create("few_rows");
+    tcase_add_loop_test(t, a_row_among_few_has_its_bits_among_many, 0, 4 * 2 * STORAGES);
+    tcase_add_test(t, products_of_avx512_have_a_way_for_few);
+    suite_add_tcase(s, t);
+    return s;
+}
