@@ -11,7 +11,8 @@
                    autograd/grad.h, gradcheck.h       an op's own backward, and its check
                    autograd/segment.h                 recompute: memory for time
                    autograd/param.h, init.h           what is trained, first values, files
-                   autograd/print.h, profile.h        the tape for eyes; time and memory an op
+                   autograd/print.h, profile.h        the tape for eyes; time, memory and work an op
+                   autograd/trace.h, op_work.h        calls on a time line; operations and bytes of a call
                    autograd/quantize.h                blocks of 4 and 8 bits: NF4, int8, dynamic
      training      optim/optim.h, types.h             optimisers, schedules, clipping
                    train/objective.h, step.h          a loss; micro-batches, clip, update in

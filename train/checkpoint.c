@@ -161,8 +161,9 @@ qp_status qp_checkpoint_newest(const char *run, char **path, qp_err *err)
 /* Only names that a run makes: the folder may be somebody's who keeps other things in it. */
 static int is_temporary(const struct dirent *e)
 {
-    static const char *const ours[] = { prefix,         "final.",         "best.",    "latest.",
-                                        "config.yaml.", "metrics.jsonl.", "run.json." };
+    static const char *const ours[] = { prefix,      "final.",       "best.",
+                                        "latest.",   "config.yaml.", "metrics.jsonl.",
+                                        "run.json.", "profile.txt.", "trace.json." };
     size_t n = strlen(e->d_name);
     if (n <= 4 || strcmp(e->d_name + n - 4, ".tmp")) return 0;
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)

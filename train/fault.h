@@ -7,4 +7,6 @@
 void qp_fault(const char *place);
 /* The same, but tells the caller to spoil something instead. */
 bool qp_fault_here(const char *place);
+/* Waits half a second there instead. */
+void qp_fault_slow(const char *place);
 #endif

@@ -149,10 +149,11 @@ qp_status qp_metrics_eval(qp_metrics *m, int64_t step, const qp_ppl *p, qp_err *
     return append_object(m, "eval_step", step, v, sizeof v / sizeof *v, "tokens", p->tokens, err);
 }
 
-void qp_metrics_save(qp_metrics *m, const char *name, int64_t bytes, double seconds, bool best)
+void qp_metrics_save(qp_metrics *m, const char *name, int64_t bytes, double seconds, double waited,
+                     bool best)
 {
-    qp_metrics_text(m, "save %s (%.1f MB, %.2f s%s)", name, (double)bytes / 1e6, seconds,
-                    best ? ", best" : "");
+    qp_metrics_text(m, "save %s (%.1f MB, %.2f s, training waited %.3f s%s)", name,
+                    (double)bytes / 1e6, seconds, waited, best ? ", best" : "");
 }
 
 /* Columns that a line may fill without wrapping, which \r could not take back. */

@@ -29,7 +29,9 @@ void qp_metrics_text(qp_metrics *m, const char *fmt, ...)
     QP_PRINTF(2, 3); /* a whole line without its end */
 qp_status qp_metrics_step(qp_metrics *m, const qp_step_line *l, qp_err *err) QP_MUST_CHECK;
 qp_status qp_metrics_eval(qp_metrics *m, int64_t step, const qp_ppl *p, qp_err *err) QP_MUST_CHECK;
-void qp_metrics_save(qp_metrics *m, const char *name, int64_t bytes, double seconds, bool best);
+/* seconds: from its beginning to its end; waited: of these, training stood still. */
+void qp_metrics_save(qp_metrics *m, const char *name, int64_t bytes, double seconds, double waited,
+                     bool best);
 /* share of the run that is done; label: such as "step 3/600, micro-batch 2/8". Nothing unless on a
  * terminal. */
 void qp_metrics_bar(qp_metrics *m, double share, const char *label);

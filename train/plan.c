@@ -104,6 +104,26 @@ qp_status qp_plan_peak(const qp_backend *be, qp_storage compute, double *flops, 
     return QP_OK;
 }
 
+qp_status qp_plan_bandwidth(const qp_backend *be, double *bytes_per_s, qp_err *err)
+{
+    enum { VALUES = 1 << 25, TIMES = 5 }; /* 128 MB each way */
+    const double bytes = 2 * sizeof(float) * (double)VALUES;
+    qp_ctx c;
+    qp_status rc = qp_ctx_init(&c, be, (size_t)bytes + (1 << 20), err);
+    if (rc) return rc;
+    qp_tensor *x = qp_new(&c, QP_F32, 1, (int64_t[]){ VALUES }), *y = qp_like(&c, x);
+    double best = INFINITY;
+    be->k[QP_F32]->zero(x->data, VALUES);
+    for (int i = 0; i < TIMES; i++) { /* the first touches y's pages */
+        const double start = qp_now();
+        be->k[QP_F32]->axpy(y->data, 0, x->data, 1, VALUES);
+        best = fmin(best, qp_now() - start);
+    }
+    *bytes_per_s = bytes / best;
+    qp_ctx_release(&c);
+    return QP_OK;
+}
+
 void qp_memory_text(qp_buf *out, const qp_memory_plan *m, bool recompute)
 {
     const struct {

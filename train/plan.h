@@ -27,4 +27,7 @@ void qp_memory_text(qp_buf *out, const qp_memory_plan *m, bool recompute);
  */
 qp_status qp_plan_peak(const qp_backend *be, qp_storage compute, double *flops,
                        qp_err *err) QP_MUST_CHECK;
+/* Bytes read and written a second by a copy that no cache holds, the best of several; a tenth of a
+   second. */
+qp_status qp_plan_bandwidth(const qp_backend *be, double *bytes_per_s, qp_err *err) QP_MUST_CHECK;
 #endif

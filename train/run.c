@@ -74,6 +74,8 @@ static void show_progress(void *arg, int64_t micro, int64_t micros)
     qp_metrics_bar(&r->metrics, run_share(r, (double)micro / (double)micros), label);
 }
 
+static void before_update(void *r) { qp_session_before_update(r); }
+
 /* Opening */
 
 static qp_status open_context(qp_session *r, qp_err *err)
@@ -83,6 +85,7 @@ static qp_status open_context(qp_session *r, qp_err *err)
     qp_status rc = qp_ctx_init(&r->ctx, be, budget, err);
     r->ctx_open = !rc;
     if (!rc) rc = qp_plan_peak(be, r->s.compute, &r->peak_flops, err);
+    if (!rc && r->o->profile) rc = qp_profiling_open(&r->profiling, be, err);
     return rc;
 }
 
@@ -103,6 +106,7 @@ static void open_stepper(qp_session *r)
                       /* A tree needs buffers of the store's size: affordable for adapters only. */
                       .tree = r->s.adapter,
                       .stop = is_stopped,
+                      .before_update = before_update,
                       .progress = show_progress,
                       .arg = r };
     qp_stepper_init(&r->stepper);
@@ -121,10 +125,13 @@ static qp_status open_session(qp_session *r, FILE *out, qp_err *err)
 
 static void close_session(qp_session *r)
 {
+    qp_err late = { 0 };
+    if (qp_session_saved(r, true, &late)) qp_warn("%s", late.msg); /* the run failed before that */
     qp_metrics_close(&r->metrics);
     qp_stepper_release(&r->stepper);
     if (r->ctx_open) qp_ctx_release(&r->ctx);
     qp_setup_release(&r->s);
+    qp_profiling_release(&r->profiling);
     qp_buf_release(&r->trajectory);
 }
 
@@ -211,6 +218,10 @@ static qp_status take_step(qp_session *r, bool *stopped, qp_err *err)
     qp_position from = { r->p.epoch, r->p.position }, at = from;
     qp_step_result res;
     double start = qp_now();
+    if (r->profiling.on) {
+        qp_profiling_step(&r->profiling, r->s.total_steps && r->p.step + 1 == r->s.total_steps);
+        r->ctx.profile = &r->profiling.cost;
+    }
     qp_status rc = qp_step(&r->stepper, &at, left < micros ? left : micros, r->p.step + 1,
                            r->p.updates + 1, &res, err);
     if (rc || (*stopped = res.stopped)) return rc;
@@ -263,7 +274,10 @@ static qp_status evaluate(qp_session *r, bool *best, qp_err *err)
                                r->o->eval_max_tokens == QP_UNSET ? 0 : r->o->eval_max_tokens,
                            .go_on = eval_goes_on,
                            .arg = r };
+    double start = qp_now();
+    r->ctx.profile = NULL; /* its forwards are not the steps' */
     qp_status rc = qp_eval_loss(&r->ctx, r->s.model, r->s.valid_loader, &eo, &e, err);
+    if (r->profiling.on) qp_profile_span(&r->profiling.cost, "evaluation", 0, start, qp_now());
     if (rc == QP_STOPPED) return QP_OK; /* as if it had not begun: the next session does it */
     if (rc) return qp_wrap(err, "evaluation at step %lld", (long long)r->p.step);
     qp_fault("eval_end");
@@ -287,6 +301,7 @@ static qp_status loop(qp_session *r, qp_err *err)
     qp_status rc = QP_OK;
     for (bool stopped = false;;) {
         bool best = false, over;
+        if ((rc = qp_session_saved(r, false, err))) return rc;
         stopped = stopped || stop_signal;
         if (!stopped && eval_due(r)) rc = evaluate(r, &best, err);
         if (rc) return rc;
@@ -299,11 +314,23 @@ static qp_status loop(qp_session *r, qp_err *err)
         if (over || stopped) break;
         if ((rc = take_step(r, &stopped, err))) return rc;
     }
+    if ((rc = qp_session_saved(r, true, err))) return rc;
     if (stop_signal && (!is_over(r) || eval_due(r)))
         return qp_fail(err, QP_STOPPED,
                        "stopped by signal %d after step %lld; the same command goes on from there",
                        (int)stop_signal, (long long)r->p.step);
     return QP_OK;
+}
+
+static qp_status report_profile(qp_session *r, qp_err *err)
+{
+    qp_buf text = { 0 };
+    if (!r->profiling.on || !r->profiling.steps) return QP_OK;
+    qp_status rc = qp_profiling_write(&r->profiling, r->dir, r->peak_flops, &text, err);
+    while (text.len && text.data[text.len - 1] == '\n') text.data[--text.len] = '\0';
+    if (text.len) qp_metrics_text(&r->metrics, "%s", text.data);
+    qp_buf_release(&text);
+    return rc;
 }
 
 /* A result that was damaged since is written again; so is that of an earlier, shorter run, which
@@ -352,6 +379,10 @@ static qp_status run_locked(qp_session *r, FILE *out, qp_err *err)
     rc = qp_session_record(r, err);
     if (!rc) rc = loop(r, err);
     if (!rc) rc = qp_session_final(r, err);
+    if (!rc || rc == QP_STOPPED) {
+        qp_err failed = { 0 };
+        if (report_profile(r, &failed)) qp_warn("%s", failed.msg); /* the training is whole */
+    }
     if (!rc) qp_session_summary(r);
     return rc;
 }

@@ -1,5 +1,4 @@
 #include "base/log.h"
-#include "base/thread.h"
 #include "base/zio.h"
 #include "train/checkpoint.h"
 #include "train/fault.h"
@@ -22,8 +21,7 @@ static void describe_trajectory(qp_session *r)
     add_hash(&r->trajectory, "data (SHA-256)", r->s.data_hash);
 }
 
-/* What the bits of a step depend on besides its trajectory: "cpu-v4bf16, loop avx512_bf16". */
-static char *kernels_of(const qp_session *r)
+char *qp_session_kernels(const qp_session *r)
 {
     const qp_backend *be = r->ctx.be;
     return qp_xformat("%s, %s", be->name, qp_kernel_origin(be, "matmul_nt", r->s.compute));
@@ -54,7 +52,7 @@ static qp_status choose(qp_session *r, char **path, qp_err *err)
 
 static qp_status load(qp_session *r, const char *path, qp_err *err)
 {
-    char *trajectory, *kernels, *here = kernels_of(r);
+    char *trajectory, *kernels, *here = qp_session_kernels(r);
     qp_buf diff = { 0 };
     qp_status rc = qp_state_peek(path, &r->p, &trajectory, &kernels, err);
     if (!rc) qp_trajectory_diff(trajectory, r->trajectory.data, &diff);
@@ -109,15 +107,7 @@ qp_status qp_session_resume(qp_session *r, qp_err *err)
     return rc;
 }
 
-static qp_status save_state(qp_session *r, const char *dir, const qp_progress *p, qp_err *err)
-{
-    char *kernels = kernels_of(r);
-    qp_status rc = qp_state_save(dir, p, &r->s.optim, r->trajectory.data, kernels, err);
-    free(kernels);
-    return rc;
-}
-
-static qp_status save_weights(qp_session *r, const char *dir, qp_err *err)
+qp_status qp_session_weights(qp_session *r, const char *dir, qp_err *err)
 {
     if (!r->s.adapter) return qp_model_save(r->s.model, dir, r->s.compute, err);
     /* Whole: an adapter is used from other folders than the one that the run was started in. */
@@ -126,34 +116,6 @@ static qp_status save_weights(qp_session *r, const char *dir, qp_err *err)
     qp_status rc = qp_model_save_adapter(r->s.model, dir, whole ? whole : given, err);
     free(whole);
     return rc;
-}
-
-qp_status qp_session_save(qp_session *r, bool best, qp_err *err)
-{
-    char name[QP_CHECKPOINT_NAME], *tmp = NULL;
-    int64_t bytes = 0;
-    double start = qp_now();
-    qp_progress p = r->p;
-    p.seconds += start - r->start;
-    qp_checkpoint_name(name, r->p.step);
-    qp_status rc = qp_folder_begin(r->dir, name, &tmp, err);
-    if (rc) return rc;
-    qp_fault("save_begin");
-    rc = save_weights(r, tmp, err);
-    if (!rc) rc = save_state(r, tmp, &p, err);
-    if (rc)
-        qp_folder_abandon(tmp);
-    else
-        rc = qp_folder_commit(r->dir, name, tmp, &bytes, err);
-    if (!rc) rc = qp_link(r->dir, "latest", name, err);
-    qp_fault("save_linked");
-    if (!rc && best) rc = qp_link(r->dir, "best", name, err);
-    if (!rc && r->o->save_total_limit != QP_UNSET)
-        rc = qp_checkpoint_prune(r->dir, r->o->save_total_limit, err);
-    if (rc) return rc;
-    r->saved_step = r->p.step;
-    qp_metrics_save(&r->metrics, name, bytes, qp_now() - start, best);
-    return QP_OK;
 }
 
 /* A folder has its own config.json: beside an adapter a second one would tell transformers that the
@@ -180,7 +142,7 @@ qp_status qp_session_final(qp_session *r, qp_err *err)
     char *tmp;
     qp_status rc = qp_folder_begin(r->dir, "final", &tmp, err);
     if (rc) return rc;
-    rc = save_weights(r, tmp, err);
+    rc = qp_session_weights(r, tmp, err);
     qp_fault("final_mid");
     if (!rc && wants_config(r)) rc = save_config(r, tmp, err);
     if (!rc) rc = qp_tokenizer_save(r->s.tokenizer, tmp, err);

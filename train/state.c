@@ -1,6 +1,4 @@
 #include "train/state.h"
-#include "base/h5.h"
-#include "train/fault.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,10 +42,11 @@ static qp_status each_array(qp_h5 *h, const qp_optim *o, transfer move, qp_err *
     return rc;
 }
 
-qp_status qp_state_save(const char *dir, const qp_progress *p, const qp_optim *o,
-                        const char *trajectory, const char *kernels, qp_err *err)
+qp_status qp_state_build(qp_h5 **out, const qp_progress *p, const qp_optim *o,
+                         const char *trajectory, const char *kernels, qp_err *err)
 {
     qp_h5 *h;
+    *out = NULL;
     qp_status rc = qp_h5_create(&h, err);
     if (rc) return rc;
     rc = qp_h5_put_int(h, "format", FORMAT, err);
@@ -60,13 +59,17 @@ qp_status qp_state_save(const char *dir, const qp_progress *p, const qp_optim *o
     if (!rc) rc = qp_h5_put_double(h, #name, p->name, err);
     QP_PROGRESS(PUT_INT, PUT_REAL)
     if (!rc) rc = each_array(h, o, put, err);
-    if (rc) {
+    if (rc)
         qp_h5_free(h);
-        return rc;
-    }
-    qp_fault("save_mid");
+    else
+        *out = h;
+    return rc;
+}
+
+qp_status qp_state_write(qp_h5 *h, const char *dir, qp_err *err)
+{
     char *path = qp_path_join(dir, "state.h5");
-    rc = qp_h5_save(h, path, err);
+    qp_status rc = qp_h5_save(h, path, err);
     free(path);
     return rc;
 }

@@ -1,6 +1,7 @@
 /* What a run must remember to go on as if it had never stopped: state.h5 of a checkpoint. */
 #ifndef QP_TRAIN_STATE_H
 #define QP_TRAIN_STATE_H
+#include "base/h5.h"
 #include "data/loader.h"
 #include "optim/optim.h"
 
@@ -28,11 +29,13 @@ typedef struct {
 #undef QP_REAL_FIELD
 } qp_progress;
 
-/* Writes dir/state.h5: progress, masters and moments by parameter name, and `trajectory`: "key:
-   value" lines of what must be the same for the numbers to go on the same; kernels: which build
-   and product computed them, for a warning. */
-qp_status qp_state_save(const char *dir, const qp_progress *p, const qp_optim *o,
-                        const char *trajectory, const char *kernels, qp_err *err) QP_MUST_CHECK;
+/* Puts state.h5 together in memory: progress, masters and moments by parameter name, and
+   `trajectory`: "key: value" lines of what must be the same for the numbers to go on the same;
+   kernels: which build and product computed them, for a warning. */
+qp_status qp_state_build(qp_h5 **h, const qp_progress *p, const qp_optim *o, const char *trajectory,
+                         const char *kernels, qp_err *err) QP_MUST_CHECK;
+/* Writes it to dir/state.h5 and frees it, whatever happens. */
+qp_status qp_state_write(qp_h5 *h, const char *dir, qp_err *err) QP_MUST_CHECK;
 /* Reads all but the arrays; the caller frees the two strings. */
 qp_status qp_state_peek(const char *dir, qp_progress *p, char **trajectory, char **kernels,
                         qp_err *err) QP_MUST_CHECK;

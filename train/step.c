@@ -1,4 +1,5 @@
 #include "train/step.h"
+#include "autograd/profile.h"
 #include "train/fault.h"
 #include <math.h>
 #include <stdlib.h>
@@ -56,6 +57,19 @@ static double value(const qp_tensor *loss)
                                    : (double)*(const float *)loss->data;
 }
 
+static qp_tensor *forward(qp_stepper *s, int64_t micro)
+{
+    QP_PHASE(s->ctx, "forward");
+    return s->objective->loss(s->ctx, s->model, &s->batch[micro]);
+}
+
+static void backward(qp_stepper *s, qp_tensor *loss, int64_t micro, int64_t micros, int64_t targets)
+{
+    QP_PHASE(s->ctx, "backward");
+    qp_backward(s->ctx, loss, 1 / (double)targets);
+    if (s->tree || micro + 1 == micros) qp_params_end_grads(s->optim->params);
+}
+
 /* Forward and backward of one micro-batch; its gradients, already divided by the step's targets,
  * end up in the store. */
 static double micro_step(qp_stepper *s, int64_t step, int64_t micro, int64_t micros,
@@ -69,13 +83,25 @@ static double micro_step(qp_stepper *s, int64_t step, int64_t micro, int64_t mic
                                          (uint64_t)micro) };
     qp_scope_open(&c->arena, &scope);
     if (s->tree || micro == 0) qp_params_begin_step(p);
-    qp_tensor *loss = s->objective->loss(c, s->model, &s->batch[micro]);
+    qp_tensor *loss = forward(s, micro);
     double nll = value(loss);
-    qp_backward(c, loss, 1 / (double)targets);
-    if (s->tree || micro + 1 == micros) qp_params_end_grads(p);
+    backward(s, loss, micro, micros, targets);
     qp_scope_close(&c->arena, &scope);
     if (s->tree) add_to_tree(s, micro, micros);
     return nll;
+}
+
+/* Nothing happens to weights and moments where loss or norm is no number. */
+static void update(qp_stepper *s, int64_t step, int64_t clock, qp_step_result *r)
+{
+    QP_PHASE(s->ctx, "optimizer");
+    r->grad_norm = qp_grad_norm(s->ctx, s->optim->params);
+    if (qp_fault_here("inf_gradient")) r->grad_norm = INFINITY;
+    r->finite = isfinite(r->nll) && isfinite(r->grad_norm);
+    r->lr = s->peak_lr * qp_schedule_factor(&s->schedule, step);
+    if (!r->finite) return;
+    if (s->before_update) s->before_update(s->arg);
+    qp_optim_step(s->optim, s->ctx, r->lr, qp_clip_scale(r->grad_norm, s->max_grad_norm), clock);
 }
 
 static void check_room(const qp_stepper *s, int64_t micros)
@@ -84,7 +110,7 @@ static void check_room(const qp_stepper *s, int64_t micros)
               (long long)micros, (long long)s->accumulate);
 }
 
-void qp_step_batches(qp_stepper *s, int64_t micros, int64_t step, int64_t update, qp_step_result *r)
+void qp_step_batches(qp_stepper *s, int64_t micros, int64_t step, int64_t clock, qp_step_result *r)
 {
     check_room(s, micros);
     *r = (qp_step_result){ .bad_micro = -1, .finite = true };
@@ -105,22 +131,22 @@ void qp_step_batches(qp_stepper *s, int64_t micros, int64_t step, int64_t update
         r->nll += nll;
         qp_fault("micro_mid");
     }
-    r->grad_norm = qp_grad_norm(s->ctx, s->optim->params);
-    if (qp_fault_here("inf_gradient")) r->grad_norm = INFINITY;
-    r->finite = isfinite(r->nll) && isfinite(r->grad_norm);
-    r->lr = s->peak_lr * qp_schedule_factor(&s->schedule, step);
-    if (r->finite)
-        qp_optim_step(s->optim, s->ctx, r->lr, qp_clip_scale(r->grad_norm, s->max_grad_norm),
-                      update);
+    update(s, step, clock, r);
 }
 
-qp_status qp_step(qp_stepper *s, qp_position *p, int64_t micros, int64_t step, int64_t update,
+static void take(qp_stepper *s, qp_position *p, int64_t micros)
+{
+    QP_PHASE(s->ctx, "data");
+    for (int64_t i = 0; i < micros; i++) qp_loader_next(s->loader, p, &s->batch[i]);
+}
+
+qp_status qp_step(qp_stepper *s, qp_position *p, int64_t micros, int64_t step, int64_t clock,
                   qp_step_result *r, qp_err *err)
 {
     qp_position next = *p;
     check_room(s, micros);
-    for (int64_t i = 0; i < micros; i++) qp_loader_next(s->loader, &next, &s->batch[i]);
-    qp_step_batches(s, micros, step, update, r);
+    take(s, &next, micros);
+    qp_step_batches(s, micros, step, clock, r);
     if (!r->trained)
         return qp_fail(err, QP_BADFILE, "epoch %lld, micro-batches %lld to %lld: no token to learn",
                        (long long)p->epoch, (long long)p->position,

@@ -23,6 +23,8 @@ typedef struct {
     bool tree; /* add micro-batch gradients in a fixed binary tree, not one after the other */
     /* asked after every micro-batch; true: leave without an update. May be NULL */
     bool (*stop)(void *arg);
+    /* told that weights and moments are about to change. May be NULL */
+    void (*before_update)(void *arg);
     /* told how far it is. May be NULL */
     void (*progress)(void *arg, int64_t micro, int64_t micros);
     void *arg;

@@ -71,7 +71,7 @@ START_TEST(lines_look_as_the_interface_shows_them)
     qp_ppl e = { .nll = 1.7012, .ppl = 5.4805, .stderr_ppl = 0.05, .tokens = 20480 };
     ck_assert(!qp_metrics_open(&m, dir, 0, -1, out, &err));
     ck_assert(!qp_metrics_step(&m, &l, &err) && !qp_metrics_eval(&m, 150, &e, &err));
-    qp_metrics_save(&m, "checkpoint-000150", 12300000, 0.08, true);
+    qp_metrics_save(&m, "checkpoint-000150", 12300000, 0.08, 0.0004, true);
     qp_metrics_bar(&m, 0.5, "not on a file");
     qp_metrics_close(&m);
     const char *text = printed();
@@ -81,7 +81,8 @@ START_TEST(lines_look_as_the_interface_shows_them)
     ck_assert_ptr_nonnull(strstr(text, " | eta 0:41:10\n"));
     ck_assert_ptr_nonnull(
         strstr(text, "eval step 150 | loss 1.7012 ppl 5.48 ± 0.05 | tokens 20480\n"));
-    ck_assert_ptr_nonnull(strstr(text, "save checkpoint-000150 (12.3 MB, 0.08 s, best)\n"));
+    ck_assert_ptr_nonnull(
+        strstr(text, "save checkpoint-000150 (12.3 MB, 0.08 s, training waited 0.000 s, best)\n"));
     ck_assert_ptr_null(strchr(text, '\r'));
 }
 END_TEST

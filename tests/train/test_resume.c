@@ -445,6 +445,98 @@ START_TEST(a_full_disk_is_74_and_leaves_the_earlier_checkpoint)
 }
 END_TEST
 
+/* What the log says from `words` on. */
+static const char *place(const char *log, const char *words)
+{
+    const char *at = strstr(log, words);
+    ck_assert_msg(at != NULL, "no \"%s\" in: %s", words, log);
+    return at;
+}
+
+/* The save of step 2 takes half a second; steps of this model a few milliseconds. */
+START_TEST(training_goes_on_while_a_checkpoint_is_written)
+{
+    static const char words[] = "logging_steps=1 save_steps=2 eval_steps=0";
+    train("whole", words);
+    expect("out", finish(start("out", "save_writes:1", 1, 0, words)), QP_OK);
+    char *log = log_of("out");
+    const char *saved = place(log, "save checkpoint-000002");
+    ck_assert(place(log, "step 3/8") < saved);
+    ck_assert(place(log, "step 4/8") < saved); /* whose own save waits */
+    ck_assert(place(log, "step 5/8") > saved);
+    free(log);
+    same_result("whole", "out");
+    no_temporaries("out");
+}
+END_TEST
+
+static double waited(const char *log, const char *save)
+{
+    return strtod(place(place(log, save), "waited ") + strlen("waited "), NULL);
+}
+
+/* What was saved of step 2 must not have step 3's update in it: gone on with, it gives the same. */
+START_TEST(an_update_waits_until_a_checkpoint_has_read_what_it_changes)
+{
+    static const char words[] = "logging_steps=1 save_steps=2 eval_steps=0 save_total_limit=9";
+    static const char *const later[] = { "out/checkpoint-000004", "out/checkpoint-000006",
+                                         "out/checkpoint-000008", "out/final" };
+    train("whole", words);
+    expect("out", finish(start("out", "save_reads:1", 1, 0, words)), QP_OK);
+    char *log = log_of("out");
+    ck_assert_double_ge(waited(log, "save checkpoint-000002"), 0.3);
+    free(log);
+    for (int i = 0; i < 4; i++) forget(later[i]);
+    train("out", words);
+    says("out", "checkpoint-000002");
+    same_result("whole", "out");
+}
+END_TEST
+
+static int64_t count_events(const qp_value *events, const char *name, const char *category)
+{
+    int64_t n = 0;
+    for (const qp_value *e = events->child; e; e = e->next) {
+        const qp_value *cat = qp_json_get(e, "cat");
+        n += cat && !strcmp(cat->str, category) && !strcmp(qp_json_get(e, "name")->str, name);
+    }
+    return n;
+}
+
+/* Three steps of three micro-batches; two layers of seven linears. */
+START_TEST(a_profiled_run_ends_in_the_same_bytes_and_shows_three_of_its_steps)
+{
+    static const char words[] = "dtype=f32 eval_steps=3 save_steps=2";
+    qp_buf text = { 0 };
+    qp_value *root;
+    char *path = qp_xformat("%s/out/profile.txt", dir),
+         *more = qp_xformat("%s profile=true", words);
+    train("whole", words);
+    train("out", more);
+    same_result("whole", "out");
+    says("out", "profile of 8 steps");
+    ck_assert(!qp_file_read(path, &text, &err));
+    place(text.data, "GFLOP/s");
+    free(path);
+    path = qp_xformat("%s/out/trace.json", dir);
+    ck_assert_msg(!qp_json_load(&root, path, &err), "%s", err.msg);
+    const qp_value *events = qp_json_get(root, "traceEvents");
+    ck_assert_int_eq(count_events(events, "optimizer", "phase"), 3);
+    ck_assert_int_eq(count_events(events, "data", "phase"), 3);
+    ck_assert_int_eq(count_events(events, "forward", "phase"), 9);
+    ck_assert_int_eq(count_events(events, "backward", "phase"), 9);
+    ck_assert_int_eq(count_events(events, "evaluation", "phase"), 1);
+    ck_assert_int_ge(count_events(events, "checkpoint", "phase"), 1);
+    ck_assert_int_eq(count_events(events, "linear", "forward"), 9 * 2 * 7);
+    ck_assert_int_eq(count_events(events, "linear", "backward"), 9 * 2 * 7);
+    ck_assert_int_eq(count_events(events, "optimizer", "forward"), 3);
+    qp_json_free(root);
+    qp_buf_release(&text);
+    free(path);
+    free(more);
+}
+END_TEST
+
 START_TEST(a_second_process_on_the_folder_is_refused)
 {
     char *out = qp_path_join(dir, "out"), *lock = qp_path_join(out, ".lock");
@@ -567,6 +659,9 @@ Suite *suite_resume(void)
     tcase_add_test(t, a_constant_rate_lets_a_run_be_made_longer);
     tcase_add_test(t, a_corrupt_newest_checkpoint_is_reported_and_the_one_before_used);
     tcase_add_test(t, a_full_disk_is_74_and_leaves_the_earlier_checkpoint);
+    tcase_add_test(t, training_goes_on_while_a_checkpoint_is_written);
+    tcase_add_test(t, an_update_waits_until_a_checkpoint_has_read_what_it_changes);
+    tcase_add_test(t, a_profiled_run_ends_in_the_same_bytes_and_shows_three_of_its_steps);
     tcase_add_test(t, a_second_process_on_the_folder_is_refused);
     tcase_add_loop_test(t, other_kernels_are_warned_of, 0, 2);
     tcase_add_test(t, a_fresh_start_in_a_used_folder_is_refused);
