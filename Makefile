@@ -176,9 +176,9 @@ soak: quipu ## the real model killed and resumed, one thread and two: the same b
 mutants: ## one-line bugs planted in every backward: do the tests find them? N=200 or all, OP=name, SEED=n (a quarter of an hour)
 	CC="$(CC)" SHARED="$(SHARED)" tests/mutants.sh
 bench: $(B)/bench/run quipu ## this machine's peaks, and what training reaches of them
-	$(B)/bench/run
+	env -u OMP_WAIT_POLICY $(B)/bench/run
 bench-peers: $(B)/bench/run quipu ## beside PyTorch, llama.cpp, llm.c: PEER_PYTHON=python LLAMA_CPP=folder LLM_C=folder [ROWS=a,b REPEAT=2 PEER_FILES=folder]
-	@B=$(B) PEER_PYTHON=$(PEER_PYTHON) LLAMA_CPP=$(LLAMA_CPP) LLM_C=$(LLM_C) PEER_FILES=$(PEER_FILES) ROWS=$(ROWS) \
+	@env -u OMP_WAIT_POLICY B=$(B) PEER_PYTHON=$(PEER_PYTHON) LLAMA_CPP=$(LLAMA_CPP) LLM_C=$(LLM_C) PEER_FILES=$(PEER_FILES) ROWS=$(ROWS) \
 	    $(if $(REPEAT),REPEAT=$(REPEAT)) bench/peers.sh
 demo: quipu ## train a small model, LoRA-tune it, sample from it: under four minutes
 	@configs/demo/run.sh

@@ -30,4 +30,5 @@ double bench_median(double *v, int n); /* sorts v */
 /* The fastest product known here, operations a second, all threads: this machine's limit. Takes
    two seconds; the first call of a process measures, later ones do again and keep the best. */
 double bench_peak(qp_storage type);
+double bench_bandwidth(void); /* bytes a second of reading memory, in the same way */
 #endif

@@ -71,7 +71,7 @@ static void config(qp_config *cfg, const char *name)
     bench_check(qp_config_parse(cfg, json, (size_t)n, &err), &err);
 }
 
-double bench_model_bytes(const char *name)
+double bench_model_bytes(const char *name, qp_storage stored)
 {
     double n = 0;
     for (int i = 0; i < SHAPES; i++) {
@@ -81,74 +81,101 @@ double bench_model_bytes(const char *name)
         if (!strcmp(shapes[i].name, name))
             n = layer * shapes[i].layers + (shapes[i].tied ? 1 : 2) * h * shapes[i].vocab;
     }
-    return 2 * n;
+    return n / qp_storages[stored].block * qp_storages[stored].bytes;
 }
 
-/* Matrices get normal values of deviation 0.02 from a pool that is copied over and over, each at
-   its own offset: a draw for each of a billion would take longer than what is measured. */
+/* A MiB or two of a type's values: normal with deviation 0.02, or about so in blocks of random
+   bytes under a scale. */
 enum { POOL = 1 << 20 };
-static void *random_matrices(qp_model *m)
+static char *random_pool(qp_storage stored)
 {
-    uint16_t *pool = qp_xmalloc(POOL * sizeof *pool);
-    float *normal = qp_xmalloc(POOL * sizeof *normal);
-    for (int64_t i = 0; i < POOL; i++) normal[i] = (float)(0.02 * qp_rng_normal(1, 0, (uint64_t)i));
-    qp_cpu_backend()->k[QP_BF16]->cast_in(pool, 0, normal, QP_F32, POOL);
-    int64_t total = 0, at = 0;
+    char *pool = qp_xmalloc(qp_storage_bytes(stored, POOL));
+    const size_t block = (size_t)qp_storages[stored].bytes;
+    const uint16_t scale = stored == QP_Q8_0 ? 0x0a00 : 0x2000; /* f16: 0.0002, 0.008 */
+    if (stored == QP_BF16) {
+        float *normal = qp_xmalloc(POOL * sizeof *normal);
+        for (int64_t i = 0; i < POOL; i++)
+            normal[i] = (float)(0.02 * qp_rng_normal(1, 0, (uint64_t)i));
+        qp_cpu_backend()->k[QP_BF16]->cast_in(pool, 0, normal, QP_F32, POOL);
+        free(normal);
+        return pool;
+    }
+    for (size_t i = 0; i < qp_storage_bytes(stored, POOL); i++)
+        pool[i] = (char)qp_rng_below(1, 0, (uint64_t)i, 256);
+    for (size_t i = 0; i < qp_storage_bytes(stored, POOL); i += block)
+        memcpy(pool + i, &scale, sizeof scale);
+    return pool;
+}
+
+/* Matrices are copied from the pool over and over, each at its own offset: a draw for each of a
+   billion values would take longer than what is measured. The model reads them as it reads a
+   file's, and frozen ones stay here, as they would in a map. */
+static void *random_matrices(qp_model *m, qp_storage stored)
+{
+    char *pool = random_pool(stored);
+    const size_t whole = qp_storage_bytes(stored, POOL), step = qp_storage_bytes(stored, 32);
+    size_t total = 0, at = 0;
     for (int64_t i = 0; i < m->count; i++)
-        if (m->weight[i]->t->ndim == 2) total += (qp_numel(m->weight[i]->t) + 31) / 32 * 32;
-    uint16_t *all = aligned_alloc(64, (size_t)total * sizeof *all);
+        if (m->weight[i]->t->ndim == 2)
+            total += (qp_storage_bytes(stored, qp_numel(m->weight[i]->t)) + 63) / 64 * 64;
+    char *all = aligned_alloc(64, total);
     qp_file_tensor *file = qp_xcalloc((size_t)m->count, sizeof *file);
-    QP_ASSERT(all, "no memory for %lld weights", (long long)total);
+    QP_ASSERT(all, "no memory for %zu bytes of weights", total);
     for (int64_t i = 0; i < m->count; i++) {
         qp_weight *w = m->weight[i];
-        const int64_t n = qp_numel(w->t);
         if (w->t->ndim != 2 || w->adapter) continue;
-        for (int64_t done = 0, part, from = i * 7919 % POOL; done < n; done += part, from = 0) {
-            part = n - done < POOL - from ? n - done : POOL - from;
-            memcpy(all + at + done, pool + from, (size_t)part * sizeof *all);
+        const int64_t n = qp_numel(w->t);
+        const size_t bytes = qp_storage_bytes(stored, n);
+        size_t from = (size_t)(i * 7919) * step % whole;
+        for (size_t done = 0, part; done < bytes; done += part, from = 0) {
+            part = bytes - done < whole - from ? bytes - done : whole - from;
+            memcpy(all + at + done, pool + from, part);
         }
-        file[i] = (qp_file_tensor){ .storage = QP_BF16,
+        file[i] = (qp_file_tensor){ .storage = stored,
                                     .ndim = 2,
                                     .shape = { w->t->shape[0], w->t->shape[1] },
                                     .numel = n,
                                     .data = all + at,
-                                    .bytes = (size_t)n * sizeof *all };
+                                    .bytes = bytes };
         w->file = &file[i];
-        at += (n + 31) / 32 * 32;
+        at += (bytes + 63) / 64 * 64;
     }
     free(pool);
-    free(normal);
     return all; /* the small table of tensors is left to the process's end */
 }
 
-qp_model *bench_model(const char *name, bool lora, bool train_base, qp_storage compute, void **held)
+qp_model *bench_model(const bench_model_options *o)
 {
     static const char *const all[] = { "q_proj",    "k_proj",  "v_proj",   "o_proj",
                                        "gate_proj", "up_proj", "down_proj" };
-    const qp_model_options o = {
-        .compute = compute, .load_in = compute, .train_base = train_base, .seed = 1
-    };
     const qp_lora_options adapter = { .r = 16, .alpha = 32, .targets = all, .n_targets = 7 };
+    const bool real = !strcmp(o->name, "smollm2");
+    qp_model_options mo = { .compute = o->compute,
+                            .load_in = o->compute == QP_BF16 ? o->stored : o->compute,
+                            .train_base = o->train_base,
+                            .seed = 1 };
     qp_err err = { 0 };
     qp_model *m;
     void *weights = NULL;
-    if (!strcmp(name, "smollm2")) {
+    if (real) {
         char path[1000];
         snprintf(path, sizeof path, "%s/" SMOLLM2, bench_shared());
-        bench_check(qp_model_open(&m, path, &o, &err), &err);
+        bench_check(qp_model_open(&m, path, &mo, &err), &err);
     } else {
         qp_config cfg;
-        config(&cfg, name);
-        bench_check(qp_model_create(&m, &cfg, &o, &err), &err);
+        config(&cfg, o->name);
+        qp_status rc = qp_model_create(&m, &cfg, &mo, &err);
+        if (rc == QP_USAGE && mo.load_in == o->stored && o->stored != QP_BF16) {
+            fprintf(stderr, "bench: %s weights are held as bf16\n", qp_storages[o->stored].name);
+            mo.load_in = QP_BF16;
+            rc = qp_model_create(&m, &cfg, &mo, &err);
+        }
+        bench_check(rc, &err);
     }
-    if (lora) bench_check(qp_model_add_lora(m, &adapter, &err), &err);
-    if (strcmp(name, "smollm2")) weights = random_matrices(m);
+    if (o->lora) bench_check(qp_model_add_lora(m, &adapter, &err), &err);
+    if (!real) weights = random_matrices(m, o->stored);
     bench_check(qp_model_seal(m, &err), &err);
-    if (train_base || compute != QP_BF16) { /* then all was copied */
-        free(weights);
-        weights = NULL;
-    }
-    if (held) *held = weights;
+    if (o->train_base || mo.load_in != o->stored) free(weights); /* all was copied */
     return m;
 }
 

@@ -6,11 +6,15 @@
 /* Exits with the message when rc is not QP_OK: a benchmark has nobody to return to. */
 void bench_check(qp_status rc, const qp_err *err);
 
-/* Sealed. name: "15m", "124m", "135m", "1b", "3b", "8b" (random weights), or "smollm2", the file.
-   lora: rank 16 on all seven linears, the base frozen; else all is trained (train_base) or nothing.
-   *held, unless NULL: memory that random frozen weights lie in; free it after the model. */
-qp_model *bench_model(const char *name, bool lora, bool train_base, qp_storage compute,
-                      void **held);
+typedef struct {
+    const char *name; /* "15m", "124m", "135m", "1b", "3b", "8b": random; "smollm2": the file */
+    bool lora;        /* rank 16 on all seven linears, the base frozen */
+    bool train_base;
+    qp_storage compute;
+    qp_storage stored; /* random matrices are made in this type: bf16 or one of GGUF's blocks */
+} bench_model_options;
+/* Sealed. Frozen matrices are held as stored where the compute type is bf16, else converted. */
+qp_model *bench_model(const bench_model_options *o);
 
 /* `documents` causal documents of `rows` random tokens each, every one with a target. */
 void bench_batch(qp_batch *b, int64_t documents, int64_t rows, int64_t vocab);
@@ -18,6 +22,6 @@ void bench_batch(qp_batch *b, int64_t documents, int64_t rows, int64_t vocab);
 const char *bench_shared(void);
 /* Bytes that may still be had without swapping, as the kernel says; 0 when it does not. */
 double bench_free_memory(void);
-/* Bytes of that shape's weights in bf16. */
-double bench_model_bytes(const char *name);
+/* Bytes of that shape's weights so stored. */
+double bench_model_bytes(const char *name, qp_storage stored);
 #endif

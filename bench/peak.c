@@ -90,10 +90,37 @@ double bench_peak(qp_storage type)
     return best[type];
 }
 
+/* A sum over half a GiB: what no cache holds. The best of one second. */
+static void reading(const void *arg, double *value)
+{
+    enum { WORDS = 1 << 26 };
+    (void)arg;
+    uint64_t *x = aligned_alloc(64, WORDS * sizeof *x), sum = 0;
+#pragma omp parallel for
+    for (int64_t i = 0; i < WORDS; i++) x[i] = (uint64_t)i;
+    for (double until = qp_now() + 1; qp_now() < until;) {
+        const double start = qp_now();
+#pragma omp parallel for simd reduction(+ : sum)
+        for (int64_t i = 0; i < WORDS; i++) sum += x[i];
+        value[0] = fmax(value[0], WORDS * sizeof *x / (qp_now() - start));
+    }
+    value[1] = (double)sum; /* so that it is computed */
+    free(x);
+}
+
+double bench_bandwidth(void)
+{
+    static double best;
+    bench_result r;
+    if (bench_child(reading, NULL, &r)) best = fmax(best, r.value[0]);
+    return best;
+}
+
 int bench_peak_row(const char *name)
 {
     if (strcmp(name, "peak")) return BENCH_OTHER;
     bench_print("bf16", bench_peak(QP_BF16));
     bench_print("f32", bench_peak(QP_F32));
+    bench_print("memory", bench_bandwidth());
     return 0;
 }

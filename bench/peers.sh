@@ -49,9 +49,10 @@ llama_bench() { # model, tokens
 # Its clock stands at the head of each line, minutes.seconds.milliseconds.microseconds.
 llama_perplexity() { # model, windows (0: all)
     [ -x "$LLAMA_CPP/llama-perplexity" ] && [ -e "$1" ] || return 3
-    some=
-    [ "$2" = 0 ] || some="--chunks $2" # shellcheck disable=SC2086
-    $WITH "$LLAMA_CPP/llama-perplexity" -m "$1" -f "$text" -c 512 -t "$threads" $some 2>&1 | awk '
+    if [ "$2" = 0 ]; then set -- "$1"; else set -- "$1" --chunks "$2"; fi
+    model=$1
+    shift
+    $WITH "$LLAMA_CPP/llama-perplexity" -m "$model" -f "$text" -c 512 -t "$threads" "$@" 2>&1 | awk '
         function clock(t, p) { split(t, p, "."); return p[1] * 60 + p[2] + p[3] / 1e3 + p[4] / 1e6 }
         /calculating perplexity over/ { start = clock($1); for (i = 1; i < NF; i++) if ($i == "over") n = $(i + 1) }
         /Final estimate/ { print "tokens_per_s", n * 512 / (clock($1) - start) }'
@@ -124,7 +125,7 @@ measure() {
 }
 
 peaks() { # the best seen so far: the clock drifts
-    for limit in peak bandwidth; do run quipu $limit 2>/dev/null; done | cat - "$work/peaks" 2>/dev/null |
+    run quipu peak | cat - "$work/peaks" 2>/dev/null |
         awk '{ if ($2 + 0 > v[$1]) v[$1] = $2 } END { for (k in v) print k, v[k] }' >"$work/peaks.new"
     mv "$work/peaks.new" "$work/peaks"
 }
@@ -152,12 +153,11 @@ row() {
 
 echo "bench-peers: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $threads threads, $(date -u +%Y-%m-%d)"
 peaks
+sed '/^#/d; /^ *$/d; s/ *| */|/g' bench/peers/rows >"$work/rows"
 while IFS='|' read -r name quipu fig limit peers wanted; do
-    name=$(echo $name) quipu=$(echo $quipu) fig=$(echo $fig) limit=$(echo $limit) peers=$(echo $peers) wanted=$(echo $wanted)
-    case $name in '' | '#'*) continue ;; esac
     if [ -n "$ROWS" ]; then case ",$ROWS," in *",$name,"*) ;; *) continue ;; esac fi
     row "$name" "$quipu" "$fig" "$limit" "$peers" "$wanted"
-done <bench/peers/rows
+done <"$work/rows"
 peaks
 [ -s "$work/results" ] || { echo "bench-peers: no row of that name in bench/peers/rows: $ROWS" >&2; exit 2; }
 echo

@@ -70,7 +70,11 @@ static void run(const void *arg, double *value)
 {
     const job *j = arg;
     qp_err err = { 0 };
-    qp_model *m = bench_model(j->model, j->lora, !j->lora, j->compute, NULL);
+    qp_model *m = bench_model(&(bench_model_options){ .name = j->model,
+                                                      .lora = j->lora,
+                                                      .train_base = !j->lora,
+                                                      .compute = j->compute,
+                                                      .stored = QP_BF16 });
     qp_ctx c;
     qp_optim o = { 0 };
     qp_batch b = { 0 };
