@@ -2,7 +2,8 @@
 #include "autograd/cpu/dispatch.h"
 #include <string.h>
 
-static qp_status storage_named(const char *option, const char *name, qp_storage *s, qp_err *err)
+static qp_status storage_named(const char *option, const char *name, bool file, qp_storage *s,
+                               qp_err *err)
 {
     static const qp_storage allowed[] = { QP_BF16, QP_F32 };
     if (!name) return QP_OK;
@@ -11,7 +12,10 @@ static qp_status storage_named(const char *option, const char *name, qp_storage 
         *s = allowed[i];
         return QP_OK;
     }
-    return qp_fail(err, QP_USAGE, "%s %s: wanted bf16 or f32", option, name);
+    *s = QP_AS_FILED;
+    if (file && !strcmp(name, "file")) return QP_OK;
+    return qp_fail(err, QP_USAGE, "%s %s: wanted %s", option, name,
+                   file ? "bf16, f32 or file" : "bf16 or f32");
 }
 
 /* A model of 256 tokens without tokenizer files reads bytes: such a tokenizer has no file to lie
@@ -41,8 +45,8 @@ qp_status qp_open(qp_opened *m, const qp_model_args *a, qp_err *err)
                        (long long)a->threads);
     qp_cpu_threads((int)a->threads);
     qp_model_options o = { .compute = QP_BF16, .load_in = QP_BF16 };
-    qp_status rc = storage_named("--dtype", a->dtype, &o.compute, err);
-    if (!rc) rc = storage_named("--load-in", a->load_in, &o.load_in, err);
+    qp_status rc = storage_named("--dtype", a->dtype, false, &o.compute, err);
+    if (!rc) rc = storage_named("--load-in", a->load_in, true, &o.load_in, err);
     if (!rc) rc = qp_model_where(a, &m->where, err);
     if (!rc) rc = qp_model_open(&m->model, m->where.base, &o, err);
     if (!rc) rc = open_tokenizer(m, err);

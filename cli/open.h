@@ -11,16 +11,17 @@ typedef struct {
 } qp_model_args;
 
 /* Rows for a command's option table. */
-#define QP_MODEL_ARGS(a)                                                                               \
-    { "model",    'm',     QP_ARG_TEXT,                                                                \
-      &(a).model, "MODEL", "Hugging Face folder, .gguf, run or checkpoint folder" },                   \
-        { "adapter", 0, QP_ARG_TEXT, &(a).adapter, "DIR", "PEFT adapter folder" },                     \
-        { "tokenizer",    0,      QP_ARG_TEXT,                                                         \
-          &(a).tokenizer, "FILE", "tokenizer.json, or bytes; default: the model's own" },              \
-        { "dtype", 0, QP_ARG_TEXT, &(a).dtype, "TYPE", "computes in bf16 (default) or f32" },          \
-        { "load-in", 0, QP_ARG_TEXT, &(a).load_in, "TYPE", "holds weights as bf16 (default) or f32" }, \
-    {                                                                                                  \
-        "threads", 't', QP_ARG_INT, &(a).threads, "N", "threads; default: all CPUs"                    \
+#define QP_MODEL_ARGS(a)                                                                             \
+    { "model",    'm',     QP_ARG_TEXT,                                                              \
+      &(a).model, "MODEL", "Hugging Face folder, .gguf, run or checkpoint folder" },                 \
+        { "adapter", 0, QP_ARG_TEXT, &(a).adapter, "DIR", "PEFT adapter folder" },                   \
+        { "tokenizer",    0,      QP_ARG_TEXT,                                                       \
+          &(a).tokenizer, "FILE", "tokenizer.json, or bytes; default: the model's own" },            \
+        { "dtype", 0, QP_ARG_TEXT, &(a).dtype, "TYPE", "computes in bf16 (default) or f32" },        \
+        { "load-in",    0,      QP_ARG_TEXT,                                                         \
+          &(a).load_in, "TYPE", "holds weights as bf16 (default), f32, or file: as the file does" }, \
+    {                                                                                                \
+        "threads", 't', QP_ARG_INT, &(a).threads, "N", "threads; default: all CPUs"                  \
     }
 
 /* Where things lie; each string is owned, NULL where there is none. */

@@ -76,6 +76,8 @@ qp_tensor *qp_model_declare(qp_model *m, const char *name, int ndim, const int64
 qp_weight *qp_model_declare_adapter(qp_model *m, const char *name, int64_t rows, int64_t cols,
                                     qp_init init);
 
+/* The storage that a frozen weight's values get. */
+qp_storage qp_weight_held_as(const qp_model *m, const qp_weight *w);
 /* Gives a weight its values: frozen ones memory of their own or a place in the map, trained ones
  * their master. */
 qp_status qp_weight_fill(qp_model *m, qp_weight *w, qp_err *err) QP_MUST_CHECK;

@@ -20,8 +20,9 @@ void qp_model_hash(const qp_model *m, char hex[65])
     for (int64_t i = 0; i < m->count; i++) {
         const qp_weight *w = sorted[i];
         if (w->adapter) continue;
-        const qp_storage to =
-            w->t->is_param ? qp_sum_storage(m->params->compute) : m->options.load_in;
+        const qp_storage held =
+            m->options.load_in == QP_AS_FILED ? w->t->storage : m->options.load_in;
+        const qp_storage to = w->t->is_param ? qp_sum_storage(m->params->compute) : held;
         const void *data;
         void *owned;
         qp_err err = { 0 };

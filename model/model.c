@@ -17,7 +17,7 @@ static qp_weight *add_weight(qp_model *m, const char *name, int ndim, const int6
         w->t = qp_params_add(m->params, name, ndim, shape);
     } else {
         w->t = &w->frozen;
-        w->frozen = (qp_tensor){ .storage = m->options.load_in, .ndim = ndim };
+        w->frozen = (qp_tensor){ .ndim = ndim };
         memcpy(w->frozen.shape, shape, (size_t)ndim * sizeof *shape);
     }
     m->weight = qp_xrealloc(m->weight, (size_t)m->count + 1, sizeof *m->weight);
@@ -47,8 +47,8 @@ static qp_status check_options(const qp_model_options *o, qp_err *err)
     if (o->compute >= QP_NCOMPUTE)
         return qp_fail(err, QP_USAGE, "dtype %s: must be f64, f32 or bf16",
                        qp_storages[o->compute].name);
-    if (o->load_in >= QP_NCOMPUTE)
-        return qp_fail(err, QP_USAGE, "load_in %s: must be f64, f32 or bf16",
+    if (o->load_in >= QP_NCOMPUTE && o->load_in != QP_AS_FILED)
+        return qp_fail(err, QP_USAGE, "load_in %s: must be f64, f32, bf16 or file",
                        qp_storages[o->load_in].name);
     return QP_OK;
 }
@@ -129,6 +129,9 @@ qp_status qp_model_seal(qp_model *m, qp_err *err)
 {
     bool mapped = false;
     qp_status rc = qp_params_seal(m->params, err);
+    for (int64_t i = 0; i < m->count; i++)
+        if (!m->weight[i]->t->is_param)
+            m->weight[i]->t->storage = qp_weight_held_as(m, m->weight[i]);
     if (rc || m->options.outline) return rc;
     for (int64_t i = 0; i < m->count && !rc; i++) {
         qp_weight *w = m->weight[i];

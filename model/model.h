@@ -34,9 +34,14 @@ void qp_config_json(const qp_config *cfg, qp_storage dtype,
 typedef struct qp_model qp_model;
 typedef struct qp_kv qp_kv;
 
+/* load_in: every matrix in whatever type its file has it, quantised ones too, and in the mapped
+   file where its rows need no new order; norms unrounded. Fresh weights in the compute type. */
+#define QP_AS_FILED QP_NSTORAGE
+
 typedef struct {
     qp_storage compute; /* f64, f32, bf16: activations and trained values */
-    qp_storage load_in; /* how frozen weights are held: bf16, f32 (f64 under f64 compute) */
+    qp_storage load_in; /* how frozen weights are held: bf16, f32 (f64 under f64 compute), or
+                           QP_AS_FILED */
     bool train_base;    /* every weight becomes a parameter */
     uint64_t seed;      /* fresh weights, LoRA's A */
     bool outline;       /* sealing reads and makes no weight: for planning on the null backend */

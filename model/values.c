@@ -42,11 +42,19 @@ static qp_status ordered(const qp_weight *w, const void **data, void **owned, qp
     return QP_OK;
 }
 
-/* Norms are few and read often: full precision, but rounded like the matrices. */
-static qp_storage held_as(const qp_model *m, const qp_weight *w)
+/* What frozen values are rounded to: nothing that their file has not, with QP_AS_FILED. */
+static qp_storage rounded_to(const qp_model *m, const qp_weight *w)
 {
-    if (w->t->ndim > 1) return m->options.load_in;
-    return qp_sum_storage(m->options.load_in);
+    const bool matrix = w->t->ndim > 1;
+    if (m->options.load_in != QP_AS_FILED) return m->options.load_in;
+    if (!matrix) return qp_sum_storage(m->options.compute);
+    return w->file ? w->file->storage : m->options.compute;
+}
+
+/* Norms are few and read often: full precision, but rounded like the matrices. */
+qp_storage qp_weight_held_as(const qp_model *m, const qp_weight *w)
+{
+    return w->t->ndim > 1 ? rounded_to(m, w) : qp_sum_storage(rounded_to(m, w));
 }
 
 static qp_status convert(const qp_weight *w, qp_storage via, qp_storage to, const void *data,
@@ -69,7 +77,7 @@ static qp_status convert(const qp_weight *w, qp_storage via, qp_storage to, cons
 
 static qp_status fill_frozen(qp_model *m, qp_weight *w, qp_err *err)
 {
-    const qp_storage to = held_as(m, w);
+    const qp_storage to = qp_weight_held_as(m, w), via = rounded_to(m, w);
     const void *data;
     void *owned = NULL;
     qp_storage from;
@@ -78,15 +86,15 @@ static qp_status fill_frozen(qp_model *m, qp_weight *w, qp_err *err)
         from = w->file->storage;
         rc = ordered(w, &data, &owned, err);
     } else {
-        from = qp_sum_storage(m->options.load_in);
+        from = qp_sum_storage(via);
         rc = alloc(&owned, qp_storage_bytes(from, qp_numel(w->t)), w->name, err);
         if (!rc) qp_init_draw(w->init, m->options.seed, w->name, from, owned, qp_numel(w->t));
         data = owned;
     }
     if (rc) return rc;
-    if (from != to || m->options.load_in != to) {
+    if (from != to || via != to) {
         void *converted = NULL;
-        rc = convert(w, m->options.load_in, to, data, from, &converted, err);
+        rc = convert(w, via, to, data, from, &converted, err);
         free(owned);
         if (rc) return rc;
         data = owned = converted;

@@ -131,7 +131,7 @@ static qp_status resolve(qp_options *o, qp_err *err)
     if (!o->adapter) set_word(&o->adapter, fresh ? "none" : "lora");
     if (!o->tokenizer && fresh) set_word(&o->tokenizer, "bytes");
     if (!o->load_in) set_word(&o->load_in, o->dtype);
-    if (!strcmp(o->load_in, "f64") != !strcmp(o->dtype, "f64"))
+    if (strcmp(o->load_in, "file") && !strcmp(o->load_in, "f64") != !strcmp(o->dtype, "f64"))
         return qp_fail(err, QP_USAGE, "load_in %s with dtype %s: f64 goes with f64 only",
                        o->load_in, o->dtype);
     bool limited = o->max_steps != QP_UNSET || o->max_tokens != QP_UNSET || !isnan(o->max_time);

@@ -108,6 +108,7 @@ qp_status qp_setup_data(qp_setup *s, qp_err *err)
 
 static qp_storage storage_named(const char *name)
 {
+    if (is(name, "file")) return QP_AS_FILED;
     return is(name, "f64") ? QP_F64 : is(name, "f32") ? QP_F32 : QP_BF16;
 }
 

@@ -1,3 +1,4 @@
+#include "base/zio.h"
 #include "eval/generate.h"
 #include "tests/model/tiny.h"
 #include "tests/suites.h"
@@ -64,6 +65,27 @@ START_TEST(greedy_with_a_cache_equals_one_pass_for_every_token)
     ck_assert(!stats.stopped);
     for (int64_t i = 0; i < MORE; i++)
         ck_assert_int_eq(all[PROMPT + i], next_by_one_pass(all, PROMPT + i));
+}
+END_TEST
+
+/* _i: how frozen weights are held; the file has f16. */
+START_TEST(a_cache_equals_one_pass_however_weights_are_held)
+{
+    static const qp_storage held[] = { QP_BF16, QP_F32, QP_AS_FILED };
+    char dir[] = "/tmp/qp_generate_XXXXXX";
+    qp_err err = { 0 };
+    ck_assert_ptr_nonnull(mkdtemp(dir));
+    ck_assert_msg(!qp_model_save(model, dir, QP_F16, &err), "%s", err.msg);
+    qp_model_free(model);
+    qp_model_options o = { .compute = _i % 2 ? QP_F32 : QP_BF16, .load_in = held[_i / 2] };
+    ck_assert_msg(!qp_model_open(&model, dir, &o, &err), "%s", err.msg);
+    tiny_seal(model);
+    int32_t all[PROMPT + MORE];
+    memcpy(all, prompt, sizeof prompt);
+    generate(&(qp_generate_options){ .max_tokens = MORE }, all + PROMPT, NULL);
+    for (int64_t i = 0; i < MORE; i++)
+        ck_assert_int_eq(all[PROMPT + i], next_by_one_pass(all, PROMPT + i));
+    ck_assert(!qp_remove_tree(dir, &err));
 }
 END_TEST
 
@@ -136,6 +158,7 @@ Suite *suite_generate(void)
     TCase *t = tcase_create("generate");
     tcase_add_checked_fixture(t, set_up, tear_down);
     tcase_add_test(t, greedy_with_a_cache_equals_one_pass_for_every_token);
+    tcase_add_loop_test(t, a_cache_equals_one_pass_however_weights_are_held, 0, 6);
     tcase_add_test(t, a_stop_id_ends_it_and_is_not_given_out);
     tcase_add_test(t, the_listener_hears_every_token_and_may_stop);
     tcase_add_test(t, a_seed_repeats_its_text_and_another_does_not);

@@ -244,6 +244,93 @@ START_TEST(smollm2_from_its_gguf_has_the_golden_hash)
 }
 END_TEST
 
+/* _i: the file's type. */
+START_TEST(matrices_held_as_filed_keep_type_and_values)
+{
+    const qp_config cfg = tiny_config();
+    const qp_storage filed = _i;
+    save_tiny(&cfg, filed);
+    qp_model *m = reopen(QP_BF16, QP_AS_FILED, false), *wide = reopen(QP_F32, QP_F32, false);
+    for (int64_t i = 0; i < m->count; i++) {
+        const qp_weight *w = m->weight[i];
+        const void *held, *wanted;
+        void *owned[2];
+        ck_assert_int_eq(w->t->storage, w->t->ndim > 1 ? filed : QP_F32);
+        ck_assert(!qp_weight_values(m, w, QP_F32, &held, &owned[0], &err));
+        ck_assert(!qp_weight_values(wide, wide->weight[i], QP_F32, &wanted, &owned[1], &err));
+        ck_assert(!memcmp(held, wanted, (size_t)qp_numel(w->t) * sizeof(float)));
+        free(owned[0]);
+        free(owned[1]);
+    }
+    qp_model_free(wide);
+    qp_model_free(m);
+}
+END_TEST
+
+START_TEST(fresh_weights_held_as_filed_have_the_compute_type)
+{
+    const qp_config cfg = tiny_config();
+    qp_model_options o = { .compute = QP_BF16, .load_in = QP_AS_FILED };
+    qp_model *m;
+    ck_assert(!qp_model_create(&m, &cfg, &o, &err));
+    tiny_seal(m);
+    for (int64_t i = 0; i < m->count; i++)
+        ck_assert_int_eq(m->weight[i]->t->storage, m->weight[i]->t->ndim > 1 ? QP_BF16 : QP_F32);
+    qp_model_free(m);
+}
+END_TEST
+
+/* Blocks are unpacked to what loading in bf16 makes of them, and rows of a cache have the bits of
+   one pass: few rows and many unpack alike. */
+START_TEST(blocks_held_as_filed_multiply_as_loading_would_round_them)
+{
+    const char *path = shared_path("../models/SmolLM2-135M-Instruct.Q4_1.gguf");
+    if (!path) return;
+    qp_model *m[2];
+    for (int i = 0; i < 2; i++) {
+        qp_model_options o = { .compute = QP_BF16, .load_in = i ? QP_BF16 : QP_AS_FILED };
+        ck_assert_msg(!qp_model_open(&m[i], path, &o, &err), "%s", err.msg);
+        tiny_seal(m[i]);
+    }
+    for (int64_t i = 0; i < m[0]->count; i += 41) {
+        const void *filed, *rounded;
+        void *owned[2];
+        if (m[0]->weight[i]->t->ndim < 2) continue;
+        ck_assert_int_gt(qp_storages[m[0]->weight[i]->t->storage].block, 1);
+        ck_assert(!qp_weight_values(m[0], m[0]->weight[i], QP_BF16, &filed, &owned[0], &err));
+        ck_assert(!qp_weight_values(m[1], m[1]->weight[i], QP_BF16, &rounded, &owned[1], &err));
+        ck_assert(!memcmp(filed, rounded, (size_t)qp_numel(m[0]->weight[i]->t) * 2));
+        free(owned[0]);
+        free(owned[1]);
+    }
+    ck_assert(2 * qp_model_weight_bytes(m[0]) < qp_model_weight_bytes(m[1]));
+    enum { ROWS = 12 };
+    qp_ctx c;
+    qp_kv *kv;
+    qp_batch b = { 0 }, part = { 0 };
+    size_t row;
+    tiny_ctx(&c);
+    tiny_document(&b, qp_model_config(m[0]), ROWS, 5);
+    ck_assert(!qp_kv_new(&kv, m[0], ROWS, &err));
+    char *whole = tiny_hidden(&c, m[0], &b, NULL, &row);
+    for (int32_t i = 0; i < ROWS; i++) {
+        qp_batch_clear(&part);
+        qp_batch_add(&part, b.tokens + i, NULL, 1);
+        part.pos[0] = part.last[0] = i;
+        char *one = tiny_hidden(&c, m[0], &part, kv, &row);
+        ck_assert_msg(!memcmp(one, whole + (size_t)i * row, row), "row %d", (int)i);
+        free(one);
+    }
+    free(whole);
+    qp_kv_free(kv);
+    qp_batch_release(&b);
+    qp_batch_release(&part);
+    qp_ctx_release(&c);
+    qp_model_free(m[0]);
+    qp_model_free(m[1]);
+}
+END_TEST
+
 /* A copy of the golden GGUF whose first rotary divisor, 1, is another. */
 static void patch_divisor(const char *path, float divisor)
 {
@@ -320,6 +407,9 @@ Suite *suite_weights(void)
     tcase_add_loop_test(t, a_saved_model_comes_back_with_the_same_bits, 0, 2);
     tcase_add_test(t, weights_of_the_wanted_type_stay_in_the_map);
     tcase_add_test(t, load_in_bf16_rounds_norms_too);
+    tcase_add_loop_test(t, matrices_held_as_filed_keep_type_and_values, QP_F32, QP_F16 + 1);
+    tcase_add_test(t, fresh_weights_held_as_filed_have_the_compute_type);
+    tcase_add_test(t, blocks_held_as_filed_multiply_as_loading_would_round_them);
     tcase_add_loop_test(t, missing_misshapen_and_unexpected_tensors_are_named, 0, 5);
     tcase_add_test(t, leftovers_that_say_nothing_are_passed_over);
     tcase_add_test(t, a_missing_model_is_a_usage_error);

@@ -339,6 +339,7 @@ START_TEST(what_excludes_each_other_is_refused)
 {
     REFUSE("base_model: a\nmodel_config: {hidden_size: 1}\n", "base_model and model_config");
     REFUSE("dtype: f64\nload_in: bf16\n", "f64");
+    REFUSE("load_in: f64\n", "f64");
     REFUSE("sequence_len: 1048576\nmicro_batch_size: 65536\n", "sequence_len", "micro_batch_size");
     REFUSE("data: x\ndatasets: [{path: y}]\n", "datasets");
 }
