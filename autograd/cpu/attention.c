@@ -4,14 +4,14 @@
 
 /* A thread's scratch for one tile of rows. */
 typedef struct {
-    E *q;          /* across: [block][c][lane] */
-    R *acc;        /* [row][c] */
-    H *k;          /* along: [key][c] */
-    E *v, *half;   /* below: [key][c]; one such row */
-    R *s;          /* [key][lane] */
-    E *p;          /* the same; with PAIR 1 the same memory */
-    R *top, *sum;  /* [row]: largest score so far, sum of exp(score - top) */
-    int32_t *last; /* [row] */
+    E *q;         /* across: [block][c][lane] */
+    R *acc;       /* [row][c] */
+    H *k;         /* along: [key][c] */
+    E *v;         /* below: [key][c] */
+    R *s;         /* [key][lane] */
+    E *p;         /* the same; with PAIR 1 the same memory */
+    R *top, *sum; /* [row]: largest score so far, sum of exp(score - top) */
+    R *places;    /* for attn_rows_of */
 } scratch;
 
 static scratch scratch_of(const attn *p, R *slot)
@@ -23,94 +23,95 @@ static scratch scratch_of(const attn *p, R *slot)
     x.s = x.acc + rows * p->ep;
     x.p = (E *)(PAIR == 1 ? x.s : x.s + KEYS * W);
     x.v = x.p + KEYS * W;
-    x.half = x.v + KEYS * p->ep;
-    x.top = (R *)x.half + p->ep;
+    x.top = (R *)(x.v + KEYS * p->ep);
     x.sum = x.top + rows;
-    x.last = (int32_t *)(x.sum + rows);
-    x.k = (H *)((R *)x.last + rows);
+    x.places = x.sum + rows;
+    x.k = (H *)(x.places + rows * QP_ATTN_PLACES);
     return x;
 }
 
-/* Scores of one block become exp(scale * s - top), what was summed before follows the new top.
-   Keys go four at a time to shorten the chains of maxima and sums; s is filled up to that with
-   -inf. */
-static void soften(const attn *p, R *s, R *top, R *sum, R *acc, const int32_t *last, int64_t rows,
-                   int32_t j0, int64_t kn)
+/* A new largest score moves a row's top only where it is this much above it, in powers of two: what
+   was summed before is seldom rescaled, and e^(score - top) stays small. A row decides alone. */
+static const R SLACK = 8;
+
+/* Scores of one block become 2^(steep * s - top). What was summed before follows the new top:
+   `keep` is the factor of each lane; true where one is not 1. Keys go four at a time to shorten the
+   chains of maxima and sums. */
+static bool soften(const attn *p, R *s, E *to, R *top, R *sum, R *keep, int64_t lanes, int64_t kn)
 {
-    R now[W], keep[W], total[W];
-    const R scale = p->scale;
-    const int64_t lanes = attn_lanes(rows), kn4 = (kn + 3) / 4 * 4;
-    for (int64_t i = kn * W; i < kn4 * W; i++) s[i] = -INFINITY;
-    for (int32_t j = (int32_t)attn_seen_by_all(last, rows, j0, kn); j < kn; j++)
-#pragma omp simd
-        for (int64_t l = 0; l < lanes; l++)
-            s[j * W + l] = j0 + j <= last[l] ? s[j * W + l] : -INFINITY;
-    for (int64_t l = 0; l < lanes; l++) now[l] = -INFINITY, total[l] = 0;
-    for (int64_t j = 0; j < kn4; j += 4) {
-        const R *s0 = s + j * W, *s1 = s0 + W, *s2 = s1 + W, *s3 = s2 + W;
-#pragma omp simd
-        for (int64_t l = 0; l < lanes; l++) {
-            R low = s0[l] > s1[l] ? s0[l] : s1[l], high = s2[l] > s3[l] ? s2[l] : s3[l];
-            R most = low > high ? low : high;
-            now[l] = now[l] > most ? now[l] : most;
+    bool moved = false;
+    for (int64_t l = 0; l < lanes; l += VL) {
+        vec most = *attn_vec(s, 0, l), total = { 0 };
+        for (int64_t j = 0; j < kn; j += 4)
+            most = attn_larger(
+                most, attn_larger(attn_larger(*attn_vec(s, j, l), *attn_vec(s, j + 1, l)),
+                                  attn_larger(*attn_vec(s, j + 2, l), *attn_vec(s, j + 3, l))));
+        most *= p->steep;
+        for (int i = 0; i < VL; i++) {
+            const R now = most[i] > top[l + i] + SLACK ? most[i] : top[l + i];
+            keep[l + i] = now == top[l + i] ? 1 : EXP2_NEG(top[l + i] - now);
+            moved |= now != top[l + i];
+            top[l + i] = now;
         }
-    }
-#pragma omp simd
-    for (int64_t l = 0; l < lanes; l++) {
-        now[l] = now[l] * scale > top[l] ? now[l] * scale : top[l];
-        keep[l] = EXP_NEG(top[l] - now[l]);
-        top[l] = now[l];
-    }
-    for (int64_t j = 0; j < kn4; j += 4) {
-        R *s0 = s + j * W, *s1 = s0 + W, *s2 = s1 + W, *s3 = s2 + W;
-#pragma omp simd
-        for (int64_t l = 0; l < lanes; l++) {
-            s0[l] = EXP_NEG(s0[l] * scale - now[l]);
-            s1[l] = EXP_NEG(s1[l] * scale - now[l]);
-            s2[l] = EXP_NEG(s2[l] * scale - now[l]);
-            s3[l] = EXP_NEG(s3[l] * scale - now[l]);
-            total[l] += (s0[l] + s1[l]) + (s2[l] + s3[l]);
+        const vec now = *(const vec *)(top + l);
+        for (int64_t j = 0; j < kn; j += 4) {
+            vec x[4];
+            for (int i = 0; i < 4; i++) x[i] = attn_exp2(*attn_vec(s, j + i, l) * p->steep - now);
+            for (int i = 0; i < 4; i += PAIR)
+                *(evec *)(to + (j + i) / PAIR * W + l) = join(x[i], x[i + PAIR - 1]);
+            total += (x[0] + x[1]) + (x[2] + x[3]);
         }
+        vec *all = (vec *)(sum + l);
+        *all = *all * *(const vec *)(keep + l) + total;
     }
-    for (int64_t l = 0; l < lanes; l++) sum[l] = sum[l] * keep[l] + total[l];
+    return moved;
+}
+
+static void rescale(R *acc, int64_t ep, const R *keep, int64_t rows)
+{
     for (int64_t r = 0; r < rows; r++)
-        for (int64_t c = 0; keep[r] != 1 && c < p->ep; c++) acc[r * p->ep + c] *= keep[r];
+        for (int64_t c = 0; c < ep; c += VL) *(vec *)(acc + r * ep + c) *= keep[r];
 }
 
 static void finish(const attn *p, const attn_rows *w, const scratch *x, T *y, R *lse)
 {
     for (int64_t r = 0; r < w->rows; r++) {
-        const int64_t at = attn_at(p, w, r);
+        const int64_t at = w->at[r];
         const R *acc = x->acc + r * p->ep, sum = x->sum[r];
-        for (int64_t c = 0; c < p->e; c++) y[at + c] = ST(acc[c] / sum);
-        if (lse) lse[at / p->e] = x->top[r] + (R)log((double)sum);
+        int64_t c = 0;
+        for (; c + QP_ATTN_PAD <= p->e; c += QP_ATTN_PAD)
+#pragma omp simd
+            for (int i = 0; i < QP_ATTN_PAD; i++) y[at + c + i] = ST(acc[c + i] / sum);
+        for (; c < p->e; c++) y[at + c] = ST(acc[c] / sum);
+        if (lse) lse[at / p->e] = x->top[r] + LOG2(sum);
     }
 }
 
 static void forward_tile(const attn *p, attn_tile t, int64_t head, T *y, R *lse, R *slot)
 {
     const scratch x = scratch_of(p, slot);
-    const attn_rows w = attn_rows_of(p, t, head);
+    const attn_rows w = attn_rows_of(p, t, head, x.places);
     const int64_t ep = p->ep, ee = p->ee;
-    attn_last(p, &w, x.last);
     attn_across(x.q, p, &w, p->q);
-    memset(x.acc, 0, (size_t)(w.rows * ep) * sizeof(R));
     for (int64_t r = 0; r < w.blocks * W; r++) x.top[r] = -INFINITY, x.sum[r] = 0;
     for (int32_t j = t.k0; j < t.k1; j += KEYS) {
         const int64_t kn = t.k1 - j < KEYS ? t.k1 - j : KEYS;
         attn_keys_along(x.k, p, p->k, head, j, kn);
         attn_keys_below(x.v, p, p->v, head, j, kn);
+        const int64_t next = t.k1 - j - kn < KEYS ? t.k1 - j - kn : KEYS;
+        attn_fetch(p, p->k, head, j + kn, next);
+        attn_fetch(p, p->v, head, j + kn, next);
         for (int64_t b = 0; b < w.blocks; b++) {
-            const int64_t rows = attn_block_rows(&w, b), r0 = b * W;
-            const int32_t *last = x.last + r0;
-            const int64_t seen = attn_seen(last, rows, j, kn);
-            R *acc = x.acc + r0 * ep;
+            const int64_t rows = attn_block_rows(&w, b), lanes = attn_lanes(rows), r0 = b * W;
+            const int32_t *last = w.last + r0, least = w.least[b];
+            const int64_t seen = attn_seen(w.most[b], j, kn);
+            R *acc = x.acc + r0 * ep, keep[W];
             if (!seen) continue;
-            outer(x.s, W, seen, attn_lanes(rows), (E *)x.k, ep / PAIR, 1, x.q + r0 * ee, W, ee,
-                  false);
-            soften(p, x.s, x.top + r0, x.sum + r0, acc, last, rows, j, seen);
-            attn_pairs(x.p, x.s, attn_lanes(rows), seen);
-            attn_gather(acc, p, x.v, x.p, last, rows, j, seen, x.half);
+            outer(x.s, W, seen, lanes, (E *)x.k, ep / PAIR, 1, x.q + r0 * ee, W, ee, false);
+            attn_hide(x.s, -INFINITY, last, lanes, least, j, seen);
+            const bool moved = soften(p, x.s, x.p, x.top + r0, x.sum + r0, keep, lanes, seen);
+            if (moved && j > t.k0) rescale(acc, ep, keep, rows);
+            attn_gather(acc, p, x.v, x.p, last, rows, least, j, seen, j > t.k0);
         }
     }
     finish(p, &w, &x, y, lse);

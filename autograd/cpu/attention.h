@@ -24,6 +24,7 @@ typedef struct {
     int64_t ep, ee; /* e padded to whole vectors; elements that hold e values */
     int64_t rep;    /* query heads that share a key head */
     R scale;
+    R steep; /* scale / ln 2: all exponentials are powers of two */
 } attn;
 
 /* Queries q0 .. q1-1 see keys k0 .. k1-1, all from k0 on. */
@@ -35,6 +36,9 @@ typedef struct {
 typedef struct {
     attn_tile t;
     int64_t head, rows, blocks; /* blocks of W rows; the last may have lanes without a row */
+    int64_t *at;                /* [row]: where it begins in q, y and their like */
+    int32_t *last;              /* [lane]: the last key it sees; without a row as the last row */
+    int32_t *least, *most;      /* [block]: of its rows' last */
 } attn_rows;
 
 static inline attn attn_of(const void *q, const void *k, const void *v, const int32_t *first,
@@ -54,7 +58,8 @@ static inline attn attn_of(const void *q, const void *k, const void *v, const in
                    .ep = qp_attn_pad(e),
                    .ee = (e + PAIR - 1) / PAIR,
                    .rep = h / g,
-                   .scale = (R)(1 / sqrt((double)e)) };
+                   .scale = (R)(1 / sqrt((double)e)),
+                   .steep = (R)(1.4426950408889634074 / sqrt((double)e)) };
 }
 
 /* The next tile from query q0 on, before `end`: one document, so many queries as fill the rows. */
@@ -67,16 +72,30 @@ static inline attn_tile attn_cut(const attn *p, int32_t q0, int32_t end)
     return t;
 }
 
-static inline attn_rows attn_rows_of(const attn *p, attn_tile t, int64_t head)
+/* `room` is QP_ATTN_PLACES numbers R for every lane of a tile. */
+static inline attn_rows attn_rows_of(const attn *p, attn_tile t, int64_t head, R *room)
 {
-    const int64_t rows = (t.q1 - t.q0) * p->rep;
-    return (attn_rows){ t, head, rows, (rows + W - 1) / W };
-}
-
-/* Where row r begins in q, y and their like. */
-static inline int64_t attn_at(const attn *p, const attn_rows *w, int64_t r)
-{
-    return ((w->t.q0 + r / p->rep) * p->h + w->head * p->rep + r % p->rep) * p->e;
+    const int64_t rows = (t.q1 - t.q0) * p->rep, most = qp_attn_rows(p->h, p->g);
+    attn_rows w = { t, head, rows, (rows + W - 1) / W, (int64_t *)room, NULL, NULL, NULL };
+    w.last = (int32_t *)(w.at + most);
+    w.least = w.last + most;
+    w.most = w.least + most / W;
+    int64_t r = 0;
+    for (int32_t i = t.q0; i < t.q1; i++)
+        for (int64_t head_row = 0; head_row < p->rep; head_row++, r++) {
+            w.at[r] = (i * p->h + head * p->rep + head_row) * p->e;
+            w.last[r] = p->last[i];
+        }
+    for (; r < w.blocks * W; r++) w.last[r] = w.last[rows - 1];
+    for (int64_t b = 0; b < w.blocks; b++) {
+        const int32_t *last = w.last + b * W;
+        w.least[b] = w.most[b] = last[0];
+        for (int64_t l = 1; l < W; l++) {
+            w.least[b] = last[l] < w.least[b] ? last[l] : w.least[b];
+            w.most[b] = last[l] > w.most[b] ? last[l] : w.most[b];
+        }
+    }
+    return w;
 }
 
 /* The rows of block b that exist, and the lanes computed for them: whole vectors. */
@@ -87,27 +106,11 @@ static inline int64_t attn_block_rows(const attn_rows *w, int64_t b)
 }
 static inline int64_t attn_lanes(int64_t rows) { return (rows + VL - 1) / VL * VL; }
 
-/* The last key of every lane; those without a row do as the last row. */
-static inline void attn_last(const attn *p, const attn_rows *w, int32_t *last)
+/* How many of the keys j0 .. j0+kn-1 are seen by a row whose last is `last`. */
+static inline int64_t attn_seen(int32_t last, int32_t j0, int64_t kn)
 {
-    for (int64_t r = 0; r < w->blocks * W; r++)
-        last[r] = p->last[w->t.q0 + (r < w->rows ? r : w->rows - 1) / p->rep];
-}
-
-/* How many of a tile's keys any row sees, and how many all of them. */
-static inline int64_t attn_seen(const int32_t *last, int64_t rows, int32_t j0, int64_t kn)
-{
-    int64_t seen = 0;
-    for (int64_t r = 0; r < rows; r++)
-        if (last[r] + 1 - j0 > seen) seen = last[r] + 1 - j0;
-    return seen < kn ? seen : kn;
-}
-static inline int64_t attn_seen_by_all(const int32_t *last, int64_t rows, int32_t j0, int64_t kn)
-{
-    int64_t all = kn;
-    for (int64_t r = 0; r < rows; r++)
-        if (last[r] + 1 - j0 < all) all = last[r] + 1 - j0;
-    return all > 0 ? all : 0;
+    const int64_t seen = (int64_t)last + 1 - j0;
+    return seen < 0 ? 0 : seen < kn ? seen : kn;
 }
 
 /* A tile's rows in the form across: to[block][c][lane], 0 in lanes without a row. */
@@ -116,33 +119,32 @@ static inline void attn_across(E *to, const attn *p, const attn_rows *w, const T
     const int64_t e = p->e, ee = p->ee, pairs = e / PAIR;
     memset(to, 0, (size_t)(w->blocks * ee * W) * sizeof(E));
     for (int64_t r = 0; r < w->rows; r++) {
-        const T *from = x + attn_at(p, w, r);
+        const T *from = x + w->at[r];
         E *lane = to + r / W * ee * W + r % W;
-        for (int64_t c = 0; c < pairs; c++)
-            lane[c * W] = two(take(from[c * PAIR]), take(from[c * PAIR + PAIR - 1]));
+        for (int64_t c = 0; c < pairs; c++) lane[c * W] = both(from + c * PAIR);
         if (pairs < ee) lane[pairs * W] = two(take(from[e - 1]), 0);
     }
 }
 
-/* One row in the form along, and two rows (b NULL: one) in the form below; padded with zeros. */
+/* One row in the form along, and two rows (b NULL: one) in the form below; padded with zeros. The
+   inner loops are one vector: short rows spend no time in a remainder. */
 static inline void attn_along(H *to, const attn *p, const T *x)
 {
-    const int64_t e = p->e, ep = p->ep;
+    int64_t c = 0;
+    for (; c + QP_ATTN_PAD <= p->e; c += QP_ATTN_PAD)
 #pragma omp simd
-    for (int64_t c = 0; c < e; c++) to[c] = take(x[c]);
-    for (int64_t c = e; c < ep; c++) to[c] = 0;
+        for (int i = 0; i < QP_ATTN_PAD; i++) to[c + i] = take(x[c + i]);
+    for (; c < p->e; c++) to[c] = take(x[c]);
+    for (; c < p->ep; c++) to[c] = 0;
 }
 static inline void attn_below(E *to, const attn *p, const T *a, const T *b)
 {
-    const int64_t e = p->e, ep = p->ep;
-    if (b) {
+    int64_t c = 0;
+    for (; b && c + QP_ATTN_PAD <= p->e; c += QP_ATTN_PAD)
 #pragma omp simd
-        for (int64_t c = 0; c < e; c++) to[c] = two(take(a[c]), take(b[c]));
-    } else {
-#pragma omp simd
-        for (int64_t c = 0; c < e; c++) to[c] = two(take(a[c]), 0);
-    }
-    for (int64_t c = e; c < ep; c++) to[c] = 0;
+        for (int i = 0; i < QP_ATTN_PAD; i++) to[c + i] = two(take(a[c + i]), take(b[c + i]));
+    for (; c < p->e; c++) to[c] = two(take(a[c]), b ? take(b[c]) : 0);
+    for (; c < p->ep; c++) to[c] = 0;
 }
 
 /* Keys or values j .. j+kn-1 of one head in these forms. */
@@ -162,39 +164,68 @@ static inline void attn_keys_below(E *to, const attn *p, const T *x, int64_t hea
     }
 }
 
-/* Scores s[key][lane] as halves, and as elements; s has a row of zeros behind an odd number of
-   keys. With PAIR 1 they stay where they are. */
-static inline void attn_halves(H *to, const R *s, int64_t lanes, int64_t kn)
+/* Asks for rows of keys or values that are soon to be read: they lie too far apart for the CPU to
+   foresee. */
+static inline void attn_fetch(const attn *p, const T *x, int64_t head, int64_t j, int64_t kn)
 {
-    for (int64_t j = 0; PAIR == 2 && j < kn; j++)
-        for (int64_t l = 0; l < lanes; l += VL) cut(to + j * W + l, *(const vec *)(s + j * W + l));
-}
-static inline void attn_pairs(E *to, const R *s, int64_t lanes, int64_t kn)
-{
-    for (int64_t j = 0; PAIR == 2 && j < kn; j += PAIR)
-        for (int64_t l = 0; l < lanes; l += VL) {
-            const vec *low = (const vec *)(s + j * W + l),
-                      *high = (const vec *)(s + (j + 1) * W + l);
-            *(evec *)(to + j / PAIR * W + l) = join(*low, *high);
-        }
+    for (int64_t i = 0; i < kn; i++) {
+        const char *row = (const char *)(x + ((j + i) * p->g + head) * p->e);
+        for (size_t c = 0; c < (size_t)p->e * sizeof(T); c += 64) __builtin_prefetch(row + c);
+    }
 }
 
-/* to[row][c] += sum over keys of s[key][row] * v[key][c], one key after the other. Where a row does
-   not see a key s is 0, but v may be infinite there, and 0 times that is not 0: each row stops at
-   its own last key. half: room for one row of v. */
-static inline void attn_gather(R *to, const attn *p, const E *v, const E *s, const int32_t *last,
-                               int64_t rows, int32_t j0, int64_t kn, E *half)
+/* Functions of every lane. */
+static inline vec attn_exp2(vec x)
 {
-    const int64_t all = attn_seen_by_all(last, rows, j0, kn) / PAIR, ep = p->ep;
-    outer(to, ep, rows, ep, s, 1, W, v, ep, all, true);
-    for (int64_t r = 0; all * PAIR < kn && r < rows; r++) {
-        const int64_t own = last[r] + 1 - j0 < kn ? last[r] + 1 - j0 : kn, whole = own / PAIR;
-        if (whole > all)
-            outer(to + r * ep, ep, 1, ep, s + all * W + r, 1, W, v + all * ep, ep, whole - all,
-                  true);
-        if (own % PAIR == 0 || own < 0) continue;
-        for (int64_t c = 0; c < ep; c++) half[c] = only_low(v[whole * ep + c]);
-        outer(to + r * ep, ep, 1, ep, s + whole * W + r, 1, W, half, ep, 1, true);
+    vec y;
+#pragma omp simd
+    for (int l = 0; l < VL; l++) y[l] = EXP2_NEG(x[l]);
+    return y;
+}
+static inline vec attn_larger(vec a, vec b)
+{
+    vec y;
+#pragma omp simd
+    for (int l = 0; l < VL; l++) y[l] = a[l] > b[l] ? a[l] : b[l];
+    return y;
+}
+static inline vec *attn_vec(R *s, int64_t key, int64_t lane) { return (vec *)(s + key * W + lane); }
+
+/* Puts `value` in s[key][lane] where a row does not see the key, from `seen` on, which all rows see
+   short of; and in rows of s up to a multiple of four keys. */
+static inline void attn_hide(R *s, R value, const int32_t *last, int64_t lanes, int32_t least,
+                             int32_t j0, int64_t kn)
+{
+    for (int32_t j = (int32_t)attn_seen(least, j0, kn); j < kn; j++)
+#pragma omp simd
+        for (int64_t l = 0; l < lanes; l++) s[j * W + l] = j0 + j <= last[l] ? s[j * W + l] : value;
+    for (int64_t i = kn * W; i < (kn + 3) / 4 * 4 * W; i++) s[i] = value;
+}
+
+/* to[row][c] = [to +] sum over keys of s[key][row] * v[key][c], one key after the other. Where a
+   row does not see a key s is 0, but v may be infinite there, and 0 times that is not 0: each row
+   stops at its own last key. Only the keys that some of MR rows see and others do not are
+   multiplied with care. */
+static inline void attn_gather(R *to, const attn *p, const E *v, const E *s, const int32_t *last,
+                               int64_t rows, int32_t least, int32_t j0, int64_t kn, bool add)
+{
+    const int64_t ep = p->ep, pairs = (kn + PAIR - 1) / PAIR;
+    if (attn_seen(least, j0, kn) == kn) {
+        outer(to, ep, rows, ep, s, 1, W, v, ep, pairs, add);
+        return;
+    }
+    for (int64_t r = 0; r < rows; r += MR) {
+        const int64_t some = rows - r < MR ? rows - r : MR;
+        int64_t own[MR], all = kn, any = 0;
+        for (int64_t i = 0; i < MR; i++) {
+            own[i] = attn_seen(last[r + (i < some ? i : some - 1)], j0, kn);
+            all = own[i] < all ? own[i] : all;
+            any = own[i] > any ? own[i] : any;
+        }
+        all /= PAIR;
+        outer(to + r * ep, ep, some, ep, s + r, 1, W, v, ep, all, add);
+        for (int64_t k = all; k * PAIR < any; k++)
+            outer_seen(to + r * ep, ep, some, ep, s + k * W + r, v + k * ep, own, k * PAIR);
     }
 }
 

@@ -4,6 +4,7 @@
    slices of queries by its shape alone, a slice adds its rows in order to sums of its own, and the
    slices are added in order. */
 #include "autograd/cpu/attention.h"
+#include "autograd/cpu/lanes.h"
 
 /* Queries q0 .. q1-1 add to keys k0 .. k1-1: a slice, the s-th of `slices` of its group. A group is
    a stretch of queries whose keys no other query sees: a packed document, mostly. */
@@ -32,12 +33,12 @@ typedef struct {
     E *qr, *dyr;    /* below: [row][c] */
     R *dq;          /* [row][c] */
     H *k, *v;       /* along: [key][c] */
-    E *kb, *half;   /* below: [key][c]; one such row. With PAIR 1 kb is k */
+    E *kb;          /* below: [key][c]. With PAIR 1 k */
     R *s, *ds;      /* [key][lane]: scores, dy v^T */
     H *pa, *dsa;    /* along: [key][row]: p, ds. With PAIR 1 the memory of s and ds */
     E *dsb;         /* below: [key][row]: ds. With PAIR 1 dsa */
     R *lse, *delta; /* [row] */
-    int32_t *last;  /* [row] */
+    R *places;      /* for attn_rows_of */
 } scratch;
 
 static scratch scratch_of(const attn *p, R *slot)
@@ -52,102 +53,96 @@ static scratch scratch_of(const attn *p, R *slot)
     x.k = (H *)(x.dq + rows * ep);
     x.v = x.k + tile;
     x.kb = (E *)(PAIR == 1 ? x.k : x.v + tile);
-    x.half = (E *)(x.v + tile) + (PAIR == 1 ? 0 : tile);
-    x.s = (R *)(x.half + ep);
+    x.s = (R *)((E *)(x.v + tile) + (PAIR == 1 ? 0 : tile));
     x.ds = x.s + block;
     x.pa = (H *)(PAIR == 1 ? x.s : x.ds + block);
     x.dsa = x.pa + block;
     x.dsb = (E *)(PAIR == 1 ? x.dsa : x.dsa + block);
     x.lse = x.ds + 3 * block;
     x.delta = x.lse + rows;
-    x.last = (int32_t *)(x.delta + rows);
+    x.places = x.delta + rows;
     return x;
 }
 
 static void rows_below(E *to, const attn *p, const attn_rows *w, const T *x)
 {
     for (int64_t r = 0; r < w->rows; r += PAIR) {
-        const T *next = PAIR == 2 && r + 1 < w->rows ? x + attn_at(p, w, r + 1) : NULL;
-        attn_below(to + r / PAIR * p->ep, p, x + attn_at(p, w, r), next);
+        const T *next = PAIR == 2 && r + 1 < w->rows ? x + w->at[r + 1] : NULL;
+        attn_below(to + r / PAIR * p->ep, p, x + w->at[r], next);
     }
 }
 
 static void load(const grads *a, const attn_rows *w, const scratch *x)
 {
     const attn *p = &a->p;
-    attn_last(p, w, x->last);
     attn_across(x->q, p, w, p->q);
     attn_across(x->dy, p, w, a->dy);
     rows_below(x->qr, p, w, p->q);
     rows_below(x->dyr, p, w, a->dy);
     memset(x->dq, 0, (size_t)(w->rows * p->ep) * sizeof(R));
     for (int64_t r = 0; r < w->rows; r++) {
-        const int64_t at = attn_at(p, w, r);
+        const int64_t at = w->at[r];
         const T *dy = a->dy + at, *y = a->y + at;
-        R delta = 0;
-#pragma omp simd reduction(+ : delta)
-        for (int64_t c = 0; c < p->e; c++) delta += LD(dy[c]) * LD(y[c]);
-        x->delta[r] = delta;
+        SUM(R, x->delta[r], p->e, c, LD(dy[c]) * LD(y[c]));
         x->lse[r] = a->lse[at / p->e];
     }
-    for (int64_t r = w->rows; r < w->blocks * W; r++) {
-        x->lse[r] = x->delta[r] = 0;
-        x->last[r] = -1; /* a lane without a row sees nothing: its p and ds are 0 */
-    }
+    /* A lane without a row: its p is 0. */
+    for (int64_t r = w->rows; r < w->blocks * W; r++) x->lse[r] = INFINITY, x->delta[r] = 0;
 }
 
-/* s to p = exp(scale * s - lse), ds to p * (ds - delta): both 0 where a row does not see the key,
-   and in a row more when pairs want it. Then in the forms of the products. */
-static void soften(const attn *a, const scratch *x, int64_t r0, int64_t lanes, int32_t j0,
-                   int64_t kn)
+/* s to p = 2^(steep * s - lse), ds to p * (ds - delta), in the forms of the products; hidden scores
+   give 0. */
+static void soften(const attn *a, const scratch *x, int64_t r0, int64_t lanes, int64_t kn)
 {
-    const R *lse = x->lse + r0, *delta = x->delta + r0, scale = a->scale;
-    const int32_t *last = x->last + r0;
-    R *s = x->s, *ds = x->ds;
-    for (int32_t j = 0; j < kn; j++)
-#pragma omp simd
-        for (int64_t l = 0; l < lanes; l++) {
-            const int64_t i = j * W + l;
-            const R p = EXP_NEG(s[i] * scale - lse[l]), d = p * (ds[i] - delta[l]);
-            s[i] = j0 + j <= last[l] ? p : 0;
-            ds[i] = j0 + j <= last[l] ? d : 0;
+    for (int64_t l = 0; l < lanes; l += VL) {
+        const vec lse = *(const vec *)(x->lse + r0 + l), delta = *(const vec *)(x->delta + r0 + l);
+        for (int64_t j = 0; j < kn; j += PAIR) {
+            vec d[PAIR];
+            for (int i = 0; i < PAIR; i++) {
+                const vec p = attn_exp2(*attn_vec(x->s, j + i, l) * a->steep - lse);
+                d[i] = p * (*attn_vec(x->ds, j + i, l) - delta);
+                cut(x->pa + (j + i) * W + l, p);
+                cut(x->dsa + (j + i) * W + l, d[i]);
+            }
+            *(evec *)(x->dsb + j / PAIR * W + l) = join(d[0], d[PAIR - 1]);
         }
-    if (kn % PAIR) memset(ds + kn * W, 0, W * sizeof(R));
-    attn_halves(x->pa, s, lanes, kn);
-    attn_halves(x->dsa, ds, lanes, kn);
-    attn_pairs(x->dsb, ds, lanes, kn);
+    }
 }
 
 static void backward_tile(const grads *a, attn_tile t, int64_t head, R *dk, R *dv, const scratch *x)
 {
     const attn *p = &a->p;
-    const attn_rows w = attn_rows_of(p, t, head);
+    const attn_rows w = attn_rows_of(p, t, head, x->places);
     const int64_t e = p->e, ep = p->ep, ee = p->ee;
     load(a, &w, x);
     for (int32_t j = t.k0; j < t.k1; j += KEYS) {
         const int64_t kn = t.k1 - j < KEYS ? t.k1 - j : KEYS;
         attn_keys_along(x->k, p, p->k, head, j, kn);
         attn_keys_along(x->v, p, p->v, head, j, kn);
+        const int64_t next = t.k1 - j - kn < KEYS ? t.k1 - j - kn : KEYS;
+        attn_fetch(p, p->k, head, j + kn, next);
+        attn_fetch(p, p->v, head, j + kn, next);
         if (PAIR == 2 && a->dq) attn_keys_below(x->kb, p, p->k, head, j, kn);
         for (int64_t b = 0; b < w.blocks; b++) {
             const int64_t rows = attn_block_rows(&w, b), lanes = attn_lanes(rows), r0 = b * W;
-            const int64_t seen = attn_seen(x->last + r0, rows, j, kn),
-                          re = (rows + PAIR - 1) / PAIR;
+            const int64_t seen = attn_seen(w.most[b], j, kn), re = (rows + PAIR - 1) / PAIR;
             const E *k = (E *)x->k, *v = (E *)x->v, *pa = (E *)x->pa, *dsa = (E *)x->dsa;
             const E *qr = x->qr + r0 / PAIR * ep, *dyr = x->dyr + r0 / PAIR * ep;
             if (!seen) continue;
             outer(x->s, W, seen, lanes, k, ep / PAIR, 1, x->q + r0 * ee, W, ee, false);
             outer(x->ds, W, seen, lanes, v, ep / PAIR, 1, x->dy + r0 * ee, W, ee, false);
-            soften(p, x, r0, lanes, j, seen);
+            attn_hide(x->s, -INFINITY, w.last + r0, lanes, w.least[b], j, seen);
+            attn_hide(x->ds, 0, w.last + r0, lanes, w.least[b], j, seen);
+            soften(p, x, r0, lanes, seen);
             if (a->want_v) outer(dv + j * ep, ep, seen, ep, pa, W / PAIR, 1, dyr, ep, re, true);
             if (a->want_k) outer(dk + j * ep, ep, seen, ep, dsa, W / PAIR, 1, qr, ep, re, true);
             if (a->dq)
-                attn_gather(x->dq + r0 * ep, p, x->kb, x->dsb, x->last + r0, rows, j, seen,
-                            x->half);
+                attn_gather(x->dq + r0 * ep, p, x->kb, x->dsb, w.last + r0, rows, w.least[b], j,
+                            seen, true);
         }
     }
     for (int64_t r = 0; a->dq && r < w.rows; r++) {
-        T *dq = a->dq + attn_at(p, &w, r);
+        T *dq = a->dq + w.at[r];
         const R *from = x->dq + r * ep;
         for (int64_t c = 0; c < e; c++) dq[c] = ACC(dq[c], a->bq, from[c] * p->scale);
     }

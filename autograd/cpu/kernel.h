@@ -24,7 +24,7 @@ typedef double R;
 static inline R LD(T v) { return v; }
 static inline T ST(R v) { return v; }
 static inline R EXP(R v) { return exp(v); }
-static inline R EXP_NEG(R v) { return exp(v); }
+static inline R EXP2_NEG(R v) { return exp2(v); }
 static inline R SQRT(R v) { return sqrt(v); }
 #    define QP_LIBM(name) name
 #elif defined QP_T_F32
@@ -36,7 +36,7 @@ typedef float R;
 static inline R LD(T v) { return v; }
 static inline T ST(R v) { return v; }
 static inline R EXP(R v) { return qp_expf(v); }
-static inline R EXP_NEG(R v) { return qp_expf_neg(v); }
+static inline R EXP2_NEG(R v) { return qp_exp2f_neg(v); }
 static inline R SQRT(R v) { return sqrtf(v); }
 #    define QP_LIBM(name) name##f
 #elif defined QP_T_BF16
@@ -48,7 +48,7 @@ typedef float R;
 static inline R LD(T v) { return qp_from_bf16(v); }
 static inline T ST(R v) { return qp_to_bf16(v); }
 static inline R EXP(R v) { return qp_expf(v); }
-static inline R EXP_NEG(R v) { return qp_expf_neg(v); }
+static inline R EXP2_NEG(R v) { return qp_exp2f_neg(v); }
 static inline R SQRT(R v) { return sqrtf(v); }
 #    define QP_LIBM(name) name##f
 #else
@@ -58,6 +58,7 @@ static inline R SQRT(R v) { return sqrtf(v); }
 /* The other functions are the C library's: not vectorised, within 2 ulp. */
 static inline R ABS(R v) { return QP_LIBM(fabs)(v); }
 static inline R LOG(R v) { return QP_LIBM(log)(v); }
+static inline R LOG2(R v) { return QP_LIBM(log2)(v); }
 static inline R LOG1P(R v) { return QP_LIBM(log1p)(v); }
 static inline R TANH(R v) { return QP_LIBM(tanh)(v); }
 static inline R ERF(R v) { return QP_LIBM(erf)(v); }

@@ -8,7 +8,7 @@ typedef struct {
     qp_node node;
     qp_span span;
     int64_t heads, kv_heads;
-    void *lse;         /* (N, H): log of each softmax's denominator, from forward */
+    void *lse;         /* (N, H): log2 of each softmax's denominator, from forward */
     int32_t *own_span; /* (2, N) made by causal_attention, or NULL */
 } attention_node;
 

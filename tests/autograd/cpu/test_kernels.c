@@ -33,18 +33,24 @@ START_TEST(exponential_is_within_2_ulp_of_libm)
 }
 END_TEST
 
-/* What softmax needs of its own: the same values, but those below 2^-126.5 are 0. */
-START_TEST(exponential_of_softmax_is_the_same_or_nothing)
+/* What attention needs of its own: no overflow, and nothing where the result would be below
+   2^-126.5. Worst seen over all of them: 1.22 ulp. */
+START_TEST(power_of_two_is_within_2_ulp_of_libm_or_nothing)
 {
     for (uint64_t u = 0; u <= UINT32_MAX; u += 1021) {
-        const float x = qp_f32_from_bits((uint32_t)u), y = qp_expf_neg(x), whole = qp_expf(x);
-        if (x >= 88) continue;
-        const bool nothing = y == 0 && whole < 0x1.7p-127f;
-        if (!nothing && qp_f32_bits(y) != qp_f32_bits(whole) && !(isnan(x) && isnan(y)))
-            ck_abort_msg("e^%a is %a, not %a", (double)x, (double)y, (double)whole);
+        const float x = qp_f32_from_bits((uint32_t)u), y = qp_exp2f_neg(x);
+        if (x >= 127) continue;
+        const double exact = exp2((double)x),
+                     ulp = exact < 0x1p-126 ? 0x1p-149 : ldexp(1, ilogb(exact) - 23);
+        if (isnan(x))
+            ck_assert_float_nan(y);
+        else if (x <= -126.5f)
+            ck_assert_float_eq(y, 0);
+        else if (fabs((double)y - exact) >= 2 * ulp)
+            ck_abort_msg("2^%a is %a, not %a", (double)x, (double)y, exact);
     }
-    ck_assert_float_eq(qp_expf_neg(0), 1);
-    ck_assert_float_eq(qp_expf_neg(-INFINITY), 0);
+    ck_assert_float_eq(qp_exp2f_neg(0), 1);
+    ck_assert_float_eq(qp_exp2f_neg(-INFINITY), 0);
 }
 END_TEST
 
@@ -324,7 +330,7 @@ Suite *suite_kernels(void)
     Suite *s = suite_create("kernels");
     TCase *t = tcase_create("kernels");
     tcase_add_test(t, exponential_is_within_2_ulp_of_libm);
-    tcase_add_test(t, exponential_of_softmax_is_the_same_or_nothing);
+    tcase_add_test(t, power_of_two_is_within_2_ulp_of_libm_or_nothing);
     tcase_add_test(t, sixteen_bit_types_survive_the_way_through_every_type);
     tcase_add_test(t, sum_of_squares_is_exact_and_independent_of_threads);
     tcase_add_loop_test(t, rounding_is_to_nearest_even, 0, TEST_BUILDS);
