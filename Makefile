@@ -30,7 +30,7 @@ TESTLIBS := $(shell pkg-config --libs check 2>/dev/null)
 
 # Kernels: each loop file once per storage type and instruction set; the rest of autograd/cpu once.
 ARCH     := $(shell uname -m)
-CPU_X86   = gemm_bf16 gemm_few_bf16 gemm_few_f32
+CPU_X86   = gemm_amx gemm_bf16 gemm_few_bf16 gemm_few_f32
 CPU_ONCE  = attention_work dispatch gemm_blas gemm_check gemm_dnnl quant quantize weight \
             $(if $(filter x86_64,$(ARCH)),$(CPU_X86))
 ONCE      = $(CPU_ONCE:%=autograd/cpu/%.c)
@@ -102,7 +102,7 @@ $(B)/$(1)/%.o: %.c $(B)/flags
 endef
 $(foreach b,$(BUILDS),$(eval $(call kernel_rule,$(b))))
 $(B)/autograd/cpu/gemm_bf16.o $(B)/autograd/cpu/gemm_few_bf16.o: private CFLAGS += $(FLAGS_v4bf16)
-$(B)/autograd/cpu/gemm_few_f32.o: private CFLAGS += $(FLAGS_v4)
+$(B)/autograd/cpu/gemm_few_f32.o $(B)/autograd/cpu/gemm_amx.o: private CFLAGS += $(FLAGS_v4)
 $(B)/autograd/cpu/dispatch.o: private CFLAGS += $(ISAS:%=-DQP_HAVE_%) $(if $(filter x86_64,$(ARCH)),$(CPU_X86:%=-DQP_HAVE_%))
 -include $(shell find $(B) -name '*.d' 2>/dev/null)
 

@@ -156,20 +156,22 @@ static void choose_f32(void)
     chosen[QP_F32] = plain ? FIRST_SOUND(blas, b->loop) : FIRST_SOUND(b->loop, blas);
 }
 
-/* AMX first: only oneDNN has it. Without bf16 instructions panels are widened for the f32 product.
- */
+/* AMX first. Without bf16 instructions panels are widened for the f32 product. */
 static void choose_bf16(void)
 {
-    const qp_product *f32 = qp_product_for(QP_F32), *own = NULL;
+    const qp_product *f32 = qp_product_for(QP_F32), *amx = NULL, *own = NULL;
     const qp_product *dnnl = qp_dnnl_bf16(false), *constant = qp_dnnl_bf16(true);
+#if defined QP_HAVE_v4 && defined QP_HAVE_gemm_amx
+    if (has_v4()) amx = qp_amx_bf16();
+#endif
 #ifdef QP_HAVE_gemm_bf16
     if (__builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vl"))
         own = &qp_avx512_bf16;
 #endif
     if (qp_dnnl_has_amx())
-        chosen[QP_BF16] = FIRST_SOUND(dnnl, constant, own, f32);
+        chosen[QP_BF16] = FIRST_SOUND(amx, dnnl, constant, own, f32, &qp_amx_emulated);
     else
-        chosen[QP_BF16] = FIRST_SOUND(own, dnnl, constant, f32);
+        chosen[QP_BF16] = FIRST_SOUND(amx, own, dnnl, constant, f32, &qp_amx_emulated);
 }
 
 /* A jump out of pthread_once would lock out everybody else for good. */

@@ -13,7 +13,7 @@ enum { ROWS = 130 };
 typedef struct {
     const qp_product *p;
     int64_t cols, depth;
-    bool tb;
+    bool ta, tb;
     char *a, *b, *c, *tile, *turned; /* `turned`: a's rows in reverse order */
     void *work;
 } trial;
@@ -60,6 +60,26 @@ static void multiply(const trial *t, const char *a, char *c, int64_t n)
     }
 }
 
+/* All rows at once from A stored (depth, rows), as weight gradients have it, in two parts of the
+   depth of which the second is added. */
+static void multiply_turned(const trial *t)
+{
+    const int64_t half = t->depth / 2;
+    for (int64_t k = 0; k < t->depth; k = k ? t->depth : half)
+        t->p->multiply(&(qp_tile){ .rows = ROWS,
+                                   .cols = t->cols,
+                                   .depth = k ? t->depth - half : half,
+                                   .a = t->a + qp_storage_bytes(t->p->in, k * ROWS),
+                                   .b = t->b + qp_storage_bytes(t->p->in, k * t->cols),
+                                   .c = t->c,
+                                   .lda = ROWS,
+                                   .ldb = t->cols,
+                                   .ldc = t->cols,
+                                   .ta = true,
+                                   .add = k > 0,
+                                   .work = t->work });
+}
+
 /* Any order of sums errs by at most depth * eps * sum |a||b|. */
 static bool values_agree(const trial *t)
 {
@@ -68,7 +88,7 @@ static bool values_agree(const trial *t)
         for (int64_t j = 0; j < t->cols; j++) {
             double sum = 0, size = 0;
             for (int64_t k = 0; k < t->depth; k++) {
-                double v = get(t->a, t->p->in, i * t->depth + k) *
+                double v = get(t->a, t->p->in, t->ta ? k * ROWS + i : i * t->depth + k) *
                            get(t->b, t->p->in, t->tb ? j * t->depth + k : k * t->cols + j);
                 sum += v;
                 size += fabs(v);
@@ -112,10 +132,13 @@ static const char *check(trial t)
     for (int64_t i = 0; i < t.cols * t.depth; i++)
         put(t.b, in, i, qp_rng_uniform(2, 0, (uint64_t)i) - 0.5);
     for (size_t i = 0; i < ROWS; i++) memcpy(t.turned + i * row, t.a + (ROWS - 1 - i) * row, row);
-    multiply(&t, t.a, t.c, ROWS);
-    const char *fault = !values_agree(&t)       ? "wrong values"
-                        : !rows_agree(&t, some) ? "a row's bits depend on its place"
-                                                : NULL;
+    if (t.ta)
+        multiply_turned(&t);
+    else
+        multiply(&t, t.a, t.c, ROWS);
+    const char *fault = !values_agree(&t)                ? "wrong values"
+                        : !t.ta && !rows_agree(&t, some) ? "a row's bits depend on its place"
+                                                         : NULL;
     free(t.a), free(t.turned), free(t.b), free(t.c), free(t.work), free(t.tile), free(some);
     return fault;
 }
@@ -124,14 +147,20 @@ const char *qp_product_fault(const qp_product *p)
 {
     static const struct {
         int64_t cols, depth;
-        bool tb;
-    } shape[] = { { 40, 70, true }, { 70, 33, false }, { 130, 270, true }, { 270, 130, false } };
+        bool ta, tb;
+    } shape[] = { { 40, 70, false, true },   { 70, 33, false, false },
+                  { 64, 96, false, true }, /* rows that begin at cache lines */
+                  { 70, 131, true, false },  { 130, 270, false, true },
+                  { 270, 130, false, false } };
     int threads = omp_get_max_threads();
     omp_set_num_threads(1);
     const char *fault = NULL;
     for (size_t s = 0; s < sizeof shape / sizeof *shape && !fault; s++)
-        fault = check(
-            (trial){ .p = p, .cols = shape[s].cols, .depth = shape[s].depth, .tb = shape[s].tb });
+        fault = check((trial){ .p = p,
+                               .cols = shape[s].cols,
+                               .depth = shape[s].depth,
+                               .ta = shape[s].ta,
+                               .tb = shape[s].tb });
     omp_set_num_threads(threads);
     return fault;
 }

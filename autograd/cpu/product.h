@@ -16,7 +16,7 @@ enum {
     QP_A_BYTES = QP_COPIED_ROWS * 4096,
     QP_B_BYTES = 512 * 4096,
     QP_C_BYTES = (576 + QP_TILE_ROWS) * 512 * 4,
-    QP_PACK_BYTES = (512 + 192 + 16) * 1024,
+    QP_PACK_BYTES = (1024 + 256) * 1024,
     QP_PRODUCT_BYTES = QP_A_BYTES + QP_B_BYTES + QP_C_BYTES + QP_PACK_BYTES,
 };
 
@@ -70,10 +70,14 @@ const qp_product *qp_blas_f32(void);
  * promise. */
 const qp_product *qp_dnnl_bf16(bool constant_rows);
 bool qp_dnnl_has_amx(void);
-extern const qp_product qp_avx512_bf16; /* x86-64 only; ask the CPU first */
+/* x86-64 only, and only after the CPU was asked for AVX-512, or for AVX512-BF16. */
+const qp_product *qp_amx_bf16(void);
+extern const qp_product qp_avx512_bf16;
 /* Few rows with AVX-512: for qp_avx512_bf16, for the f32 loops. */
 qp_few_fn *qp_few_bf16(qp_storage weight, qp_storage compute);
 qp_few_fn *qp_few_f32(qp_storage weight, qp_storage compute);
+/* The product of gemm_amx.c over emulated tiles; the test program alone has it. */
+extern const qp_product qp_amx_emulated __attribute__((weak, visibility("hidden")));
 
 /* Why p must not be used, by a test of a few milliseconds: NULL if it may. */
 const char *qp_product_fault(const qp_product *p);

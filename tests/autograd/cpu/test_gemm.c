@@ -21,7 +21,8 @@ static const struct {
                  { "v4", "loop v4" },
                  { NULL, "openblas" },
                  { NULL, "onednn" },
-                 { NULL, "onednn avx512_bf16, constant rows" } };
+                 { NULL, "onednn avx512_bf16, constant rows" },
+                 { NULL, "emulated amx_bf16" } };
 enum { SETTINGS = sizeof settings / sizeof *settings };
 
 /* False where the CPU lacks the build: nothing to test. */
