@@ -49,6 +49,8 @@ void qp_arena_release(qp_arena *a)
     *a = (qp_arena){ 0 };
 }
 
+void qp_arena_small_pages(qp_arena *a) { (void)madvise(a->base, a->cap, MADV_NOHUGEPAGE); }
+
 void qp_arena_reset(qp_arena *a)
 {
     QP_HIDE(a->base, a->used);

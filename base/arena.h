@@ -32,6 +32,8 @@ typedef struct {
 /* The arena must not move in memory after qp_arena_init: scopes point into it. */
 qp_status qp_arena_init(qp_arena *a, size_t budget_bytes, qp_err *err) QP_MUST_CHECK;
 void qp_arena_release(qp_arena *a);
+/* For one that is counted in, not filled: a touch of each block then costs a small page. */
+void qp_arena_small_pages(qp_arena *a);
 void qp_arena_reset(qp_arena *a); /* every scope closed, every block given back; the peak stays */
 void *qp_arena_alloc(qp_arena *a, size_t bytes); /* fatal (71) when over budget; size 0 is legal */
 void qp_arena_recycle(qp_arena *a, void *p,

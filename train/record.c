@@ -152,6 +152,29 @@ static qp_status write_run_json(qp_session *r, qp_err *err)
     return rc;
 }
 
+static void add_hash(qp_buf *out, const char *key, const char *hex)
+{
+    qp_buf_printf(out, "%s: %s\n", key, hex);
+}
+
+void qp_session_describe(qp_session *r)
+{
+    (void)qp_setup_hashed(&r->s, true);
+    if (r->trajectory.len) return;
+    qp_options_trajectory(r->o, &r->trajectory);
+    add_hash(&r->trajectory, "base model (SHA-256)", r->s.base_hash);
+    add_hash(&r->trajectory, "tokenizer (SHA-256)", r->s.tokenizer_hash);
+    add_hash(&r->trajectory, "data (SHA-256)", r->s.data_hash);
+}
+
+qp_status qp_session_identify(qp_session *r, bool wait, qp_err *err)
+{
+    if (r->identified || !qp_setup_hashed(&r->s, wait)) return QP_OK;
+    r->identified = true;
+    qp_session_describe(r);
+    return write_run_json(r, err);
+}
+
 qp_status qp_session_record(qp_session *r, qp_err *err)
 {
     qp_buf yaml = { 0 };
@@ -160,5 +183,5 @@ qp_status qp_session_record(qp_session *r, qp_err *err)
     qp_status rc = qp_file_write(path, yaml.data, yaml.len, err);
     qp_buf_release(&yaml);
     free(path);
-    return rc ? rc : write_run_json(r, err);
+    return rc;
 }

@@ -301,6 +301,7 @@ static qp_status loop(qp_session *r, qp_err *err)
     qp_status rc = QP_OK;
     for (bool stopped = false;;) {
         bool best = false, over;
+        if ((rc = qp_session_identify(r, false, err))) return rc;
         if ((rc = qp_session_saved(r, false, err))) return rc;
         stopped = stopped || stop_signal;
         if (!stopped && eval_due(r)) rc = evaluate(r, &best, err);

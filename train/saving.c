@@ -58,6 +58,7 @@ qp_status qp_session_save(qp_session *r, bool best, qp_err *err)
     qp_saving *s = &r->saving;
     const double start = qp_now();
     qp_status rc = qp_session_saved(r, true, err);
+    if (!rc) rc = qp_session_identify(r, true, err);
     if (rc) return rc;
     *s = (qp_saving){ .best = best, .p = r->p, .start = start };
     s->p.seconds += start - r->start;
@@ -71,6 +72,7 @@ qp_status qp_session_save(qp_session *r, bool best, qp_err *err)
 void qp_session_before_update(qp_session *r)
 {
     const double start = qp_now();
+    if (!r->s.adapter) (void)qp_setup_hashed(&r->s, true); /* it reads what is trained */
     if (!r->saving.task) return;
     qp_task_await_pass(r->saving.task);
     r->saving.waited_s += qp_now() - start;

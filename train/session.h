@@ -33,6 +33,7 @@ typedef struct {
     qp_metrics metrics;
     qp_progress p;
     qp_buf trajectory;  /* what must stay the same for the numbers to go on the same */
+    bool identified;    /* run.json is written */
     int64_t saved_step; /* of the newest checkpoint, which may still be being written; -1: none */
     qp_saving saving;
     qp_profiling profiling;
@@ -63,6 +64,9 @@ qp_status qp_session_saved(qp_session *r, bool wait, qp_err *err) QP_MUST_CHECK;
 
 /* record.c: what is told about the run as a whole */
 void qp_session_banner(qp_session *r);
-qp_status qp_session_record(qp_session *r, qp_err *err) QP_MUST_CHECK; /* config.yaml, run.json */
+qp_status qp_session_record(qp_session *r, qp_err *err) QP_MUST_CHECK; /* config.yaml */
+void qp_session_describe(qp_session *r); /* fills in trajectory: waits for the base's hash */
+/* Describes, and writes run.json, once, when the hash is there; wait: until it is. */
+qp_status qp_session_identify(qp_session *r, bool wait, qp_err *err) QP_MUST_CHECK;
 void qp_session_summary(qp_session *r);
 #endif

@@ -218,6 +218,23 @@ static qp_status check_fit(qp_setup *s, qp_err *err)
     return QP_OK;
 }
 
+static void hash_base(qp_task *task, void *arg)
+{
+    qp_setup *s = arg;
+    (void)task;
+    qp_cpu_threads(1);
+    qp_model_hash(s->model, s->base_hash);
+}
+
+bool qp_setup_hashed(qp_setup *s, bool wait)
+{
+    if (!s->hashing) return true;
+    if (!wait && !qp_task_ended(s->hashing)) return false;
+    qp_task_finish(s->hashing);
+    s->hashing = NULL;
+    return true;
+}
+
 static qp_status open_model(qp_setup *s, qp_err *err)
 {
     const qp_options *o = s->o;
@@ -237,7 +254,7 @@ static qp_status open_model(qp_setup *s, qp_err *err)
     if (!rc && s->adapter) rc = add_adapter(s, err);
     if (!rc) rc = qp_model_seal(s->model, err);
     if (rc) return rc;
-    if (!s->outline) qp_model_hash(s->model, s->base_hash);
+    if (!s->outline) s->hashing = qp_task_start("hashing", hash_base, s);
     qp_optim_settings settings = { .beta1 = o->adam_beta1,
                                    .beta2 = o->adam_beta2,
                                    .eps = o->adam_epsilon,
@@ -349,6 +366,7 @@ qp_status qp_setup_open(qp_setup *s, const qp_options *o, qp_err *err)
 
 void qp_setup_release(qp_setup *s)
 {
+    (void)qp_setup_hashed(s, true);
     qp_optim_release(&s->optim);
     qp_model_free(s->model);
     qp_loader_free(s->loader);

@@ -2,6 +2,7 @@
    which mistakes are cheapest: nothing big is read before everything small has been checked. */
 #ifndef QP_TRAIN_SETUP_H
 #define QP_TRAIN_SETUP_H
+#include "base/thread.h"
 #include "data/loader.h"
 #include "optim/optim.h"
 #include "train/config.h"
@@ -23,12 +24,17 @@ typedef struct {
     int64_t total_steps;  /* 0: only the clock or patience ends the run */
     int64_t total_micros; /* micro-batches of num_epochs; INT64_MAX: no such limit */
     qp_schedule schedule;
-    char base_hash[65], tokenizer_hash[65], data_hash[65]; /* of the model before its first step */
+    char tokenizer_hash[65], data_hash[65];
+    char base_hash[65]; /* of the model before its first step: see qp_setup_hashed */
+    qp_task *hashing;   /* beside everything else: a second for 2 GB */
 } qp_setup;
 
 /* Zeroed by the caller. Releasing what a failed open has opened is the caller's too. */
 qp_status qp_setup_open(qp_setup *s, const qp_options *o, qp_err *err) QP_MUST_CHECK;
 void qp_setup_release(qp_setup *s);
+/* Whether base_hash is there; wait: until it is. To be waited for before the base's weights change.
+ */
+bool qp_setup_hashed(qp_setup *s, bool wait);
 /* Only tokenizer and data: for validate and preprocess. */
 qp_status qp_setup_data(qp_setup *s, qp_err *err) QP_MUST_CHECK;
 #endif

@@ -8,19 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void add_hash(qp_buf *out, const char *key, const char *hex)
-{
-    qp_buf_printf(out, "%s: %s\n", key, hex);
-}
-
-static void describe_trajectory(qp_session *r)
-{
-    qp_options_trajectory(r->o, &r->trajectory);
-    add_hash(&r->trajectory, "base model (SHA-256)", r->s.base_hash);
-    add_hash(&r->trajectory, "tokenizer (SHA-256)", r->s.tokenizer_hash);
-    add_hash(&r->trajectory, "data (SHA-256)", r->s.data_hash);
-}
-
 char *qp_session_kernels(const qp_session *r)
 {
     const qp_backend *be = r->ctx.be;
@@ -94,9 +81,9 @@ qp_status qp_session_resume(qp_session *r, qp_err *err)
     char *path;
     r->p = (qp_progress){ .last_eval = -1, .best_loss = INFINITY };
     r->saved_step = -1;
-    describe_trajectory(r);
     qp_status rc = choose(r, &path, err);
     if (!rc && path) {
+        qp_session_describe(r);
         rc = load(r, path, err);
         r->saved_step = r->p.step;
         if (!rc) rc = mend_links(r, err);
