@@ -58,12 +58,17 @@ qp_tensor *qp_dropout(qp_ctx *c, qp_tensor *x, double p);
 qp_tensor *qp_cast(qp_ctx *c, qp_tensor *x, qp_storage to);
 
 /* Head and loss: the sum over rows with targets[i] >= 0 of -log softmax(x w^T)[targets[i]]; rank 0,
-   f32 (f64 for f64). x (N, D), w (V, D). Works through vocabulary chunks over the rows that have a
-   target; logits are never whole. nll (N) may be NULL; else each row's loss, 0 where there is no
-   target. targets must live until backward. */
+   f32 (f64 for f64). x (N, D), w (V, D). Works through vocabulary chunks over blocks of the rows
+   that have a target; logits are never whole. nll (N) may be NULL; else each row's loss, 0 where
+   there is no target. targets must live until backward. */
 qp_tensor *qp_linear_xent(qp_ctx *c, qp_tensor *x, qp_tensor *w, const int32_t *targets,
                           double *nll);
-/* The same with `chunk` rows of w at a time. */
+/* The same with nothing to be read before qp_backward has run, where a gradient is wanted: then
+   loss (NaN before) and nll are written with the gradient, from logits made once, not twice. The
+   loss must be what qp_backward starts from, nll live as long, and no segment hold it. */
+qp_tensor *qp_linear_xent_late(qp_ctx *c, qp_tensor *x, qp_tensor *w, const int32_t *targets,
+                               double *nll);
+/* The first with `chunk` rows of w at a time. */
 qp_tensor *qp_linear_xent_in_chunks(qp_ctx *c, qp_tensor *x, qp_tensor *w, const int32_t *targets,
                                     double *nll, int64_t chunk);
 

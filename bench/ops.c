@@ -53,12 +53,16 @@ static void rope(const arrays *s)
 }
 static void embedding_fwd(const arrays *s) { s->k->embedding_fwd(s->y, &s->w, s->ids, N, D); }
 static void embedding_bwd(const arrays *s) { s->k->embedding_bwd(s->z, 1, s->a, s->ids, N, D, N); }
-static void xent_chunk(const arrays *s)
+static void xent_loss(const arrays *s)
 {
     float *r = s->rows;
-    s->k->xent_chunk(r, r + N, r + 2 * N, s->c, s->ids, 0, N, D);
+    s->k->xent_chunk(r, r + N, r + 2 * N, NULL, NULL, s->c, s->ids, 0, N, D, D);
 }
-static void xent_grad(const arrays *s) { s->k->xent_grad(s->y, s->c, s->rows, s->ids, 1, 0, N, D); }
+static void xent_p(const arrays *s)
+{
+    float *r = s->rows;
+    s->k->xent_chunk(r, r + N, r + 2 * N, s->y, NULL, s->c, s->ids, 0, N, D, D);
+}
 static void sumsq(const arrays *s)
 {
     double out;
@@ -86,8 +90,8 @@ static const struct {
     { "rope", rope, 2, 0 },
     { "embedding_fwd", embedding_fwd, 2, 0 },
     { "embedding_bwd", embedding_bwd, 1, 2 },
-    { "xent_chunk", xent_chunk, 0, 1 },
-    { "xent_grad", xent_grad, 1, 1 },
+    { "xent_chunk, loss", xent_loss, 0, 1 },
+    { "xent_chunk, p", xent_p, 1, 1 },
     { "sumsq", sumsq, 0, 1 },
     { "adamw", adamw, 0, 7 },
 };

@@ -46,9 +46,9 @@ static double step(qp_ctx *c, qp_model *m, qp_optim *o, const qp_batch *b, int64
     qp_scope scope;
     qp_scope_open(&c->arena, &scope);
     qp_params_begin_step(p);
-    qp_tensor *loss = qp_model_loss(c, m, b, NULL);
-    const double mean = loss_of(loss) / (double)b->targets_n;
+    qp_tensor *loss = qp_model_loss_late(c, m, b, NULL);
     qp_backward(c, loss, 1 / (double)b->targets_n);
+    const double mean = loss_of(loss) / (double)b->targets_n;
     qp_params_end_grads(p);
     qp_scope_close(&c->arena, &scope);
     qp_optim_step(o, c, 1e-4, qp_clip_scale(qp_grad_norm(c, p), 1), number);

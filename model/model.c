@@ -179,6 +179,11 @@ qp_tensor *qp_model_loss(qp_ctx *c, qp_model *m, const qp_batch *b, double *nll)
     return qp_linear_xent(c, qp_model_hidden(c, m, b, NULL), m->head, b->targets, nll);
 }
 
+qp_tensor *qp_model_loss_late(qp_ctx *c, qp_model *m, const qp_batch *b, double *nll)
+{
+    return qp_linear_xent_late(c, qp_model_hidden(c, m, b, NULL), m->head, b->targets, nll);
+}
+
 qp_tensor *qp_model_logits(qp_ctx *c, qp_model *m, qp_tensor *hidden)
 {
     return qp_logits(c, hidden, m->head);

@@ -88,6 +88,8 @@ size_t qp_model_weight_bytes(const qp_model *m); /* frozen weights as held */
 qp_tensor *qp_model_hidden(qp_ctx *c, qp_model *m, const qp_batch *b, qp_kv *kv);
 /* Sum of -log p over the batch's targets (rank 0); nll as in qp_linear_xent. */
 qp_tensor *qp_model_loss(qp_ctx *c, qp_model *m, const qp_batch *b, double *nll);
+/* The same for a step that reads neither before qp_backward: as in qp_linear_xent_late. */
+qp_tensor *qp_model_loss_late(qp_ctx *c, qp_model *m, const qp_batch *b, double *nll);
 /* f32 logits (N, V) of given hidden rows (f64 for f64), differentiable: for sampling, and for
    losses other than qp_model_loss, whose logits are never whole. */
 qp_tensor *qp_model_logits(qp_ctx *c, qp_model *m, qp_tensor *hidden);

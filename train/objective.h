@@ -7,7 +7,7 @@ QP_C_BEGIN
 typedef struct {
     const char *name;
     /* Rank 0: the SUM over the batch's targets; the step divides by their number over all its
-     * micro-batches. */
+     * micro-batches. Its value need not be there before qp_backward. */
     qp_tensor *(*loss)(qp_ctx *c, qp_model *m, const qp_batch *b);
 } qp_objective;
 

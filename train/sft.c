@@ -3,7 +3,7 @@
 
 static qp_tensor *loss(qp_ctx *c, qp_model *m, const qp_batch *b)
 {
-    return qp_model_loss(c, m, b, NULL);
+    return qp_model_loss_late(c, m, b, NULL);
 }
 
 const qp_objective qp_objective_sft = { "sft", loss };

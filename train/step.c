@@ -84,8 +84,8 @@ static double micro_step(qp_stepper *s, int64_t step, int64_t micro, int64_t mic
     qp_scope_open(&c->arena, &scope);
     if (s->tree || micro == 0) qp_params_begin_step(p);
     qp_tensor *loss = forward(s, micro);
-    double nll = value(loss);
     backward(s, loss, micro, micros, targets);
+    double nll = value(loss);
     qp_scope_close(&c->arena, &scope);
     if (s->tree) add_to_tree(s, micro, micros);
     return nll;

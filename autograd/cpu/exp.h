@@ -46,7 +46,7 @@ static inline float qp_expf(float x)
     return y * a * b;
 }
 
-/* 2^x for attention: half the work. x below 128; NaN stays NaN, and where 2^x is below 2^-126.5,
+/* 2^x for softmax: half the work. x below 128; NaN stays NaN, and where 2^x is below 2^-126.5,
    -inf included, the result is 0. x = n + r with |r| <= 1/2; then 2^x = 2^n (1 + r p(r)), p of
    degree 5 fitted for the least relative error (2e-9). */
 static inline float qp_exp2f_neg(float x)

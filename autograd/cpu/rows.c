@@ -1,4 +1,4 @@
-/* Taking rows out of a matrix and putting their gradients back. */
+/* Whole rows of a matrix. */
 #include "autograd/cpu/kernel.h"
 
 void K(rows_take)(void *y_, const void *x_, const int32_t *rows, int64_t n, int64_t d)
@@ -10,16 +10,15 @@ void K(rows_take)(void *y_, const void *x_, const int32_t *rows, int64_t n, int6
         memcpy(y + i * d, x + (int64_t)rows[i] * d, (size_t)d * sizeof *y);
 }
 
-void K(rows_put)(void *dx_, double beta, const void *dy_, const int32_t *rows, int64_t n,
-                 int64_t total, int64_t d)
+void K(rows_scale)(void *y_, const void *x_, const void *factor_, int64_t n, int64_t d)
 {
-    T *dx = dx_;
-    const T *dy = dy_;
-    if (beta == 0) K(zero)(dx, total * d);
+    T *y = y_;
+    const T *x = x_;
+    const R *factor = factor_;
 #pragma omp parallel for schedule(static) if (n * d > QP_GRAIN)
     for (int64_t i = 0; i < n; i++) {
-        T *to = dx + (int64_t)rows[i] * d;
+        const R f = factor[i];
 #pragma omp simd
-        for (int64_t j = 0; j < d; j++) to[j] = ACC(to[j], beta, LD(dy[i * d + j]));
+        for (int64_t j = 0; j < d; j++) y[i * d + j] = ST(f * LD(x[i * d + j]));
     }
 }

@@ -173,19 +173,22 @@ START_TEST(losses_have_the_bits_of_the_plain_build)
     test_ctx(&c, NULL);
     const float *logits = test_leaf(&c, QP_F32, 2, (int64_t[]){ ROWS, COLS }, 1)->data;
     int32_t rows[ROWS];
-    float top[2][ROWS], sum[2][ROWS], hit[2][ROWS], d[2][LEN];
+    float top[2][ROWS], sum[2][ROWS], hit[2][ROWS], p[2][2 * LEN], dx[2][ROWS], z[LEN];
     for (int i = 0; i < 2; i++) {
         const qp_kernels *k = i ? &qp_kernels_f32_base : c.be->k[QP_F32];
-        for (int r = 0; r < ROWS; r++)
-            top[i][r] = -INFINITY, sum[i][r] = 0, hit[i][r] = 0, rows[r] = r;
-        k->xent_chunk(top[i], sum[i], hit[i], logits, rows, 0, ROWS, CHUNK);
-        k->xent_chunk(top[i], sum[i], hit[i], logits + 1, rows, CHUNK, ROWS - 1, CHUNK);
-        k->xent_grad(d[i], logits, top[0], rows, 0.1, 0, ROWS, CHUNK);
+        for (int r = 0; r < ROWS; r++) dx[i][r] = 1, rows[r] = r * 6;
+        for (int chunk = 0; chunk < 2; chunk++) {
+            /* The second's are so much larger in some rows that the sums are scaled. */
+            for (int j = 0; j < LEN; j++) z[j] = logits[j] * (chunk && j / COLS % 3 ? 100 : 1);
+            k->xent_chunk(top[i], sum[i], hit[i], p[i] + chunk * LEN, dx[i], z, rows, chunk * CHUNK,
+                          ROWS, CHUNK, 1);
+        }
     }
     ck_assert_mem_eq(top[0], top[1], sizeof *top);
     ck_assert_mem_eq(sum[0], sum[1], sizeof *sum);
     ck_assert_mem_eq(hit[0], hit[1], sizeof *hit);
-    ck_assert_mem_eq(d[0], d[1], sizeof *d);
+    ck_assert_mem_eq(p[0], p[1], sizeof *p);
+    ck_assert_mem_eq(dx[0], dx[1], sizeof *dx);
     qp_ctx_release(&c);
 }
 END_TEST

@@ -1,3 +1,4 @@
+#include "autograd/general.h"
 #include "tests/suites.h"
 #include "tests/support/gradcheck.h"
 #include <math.h>
@@ -158,6 +159,100 @@ START_TEST(row_alone_equals_row_among_130)
 }
 END_TEST
 
+/* A copy in the context's arena; the place itself is clean again. */
+static double *gradient(qp_ctx *c, qp_tensor *t)
+{
+    double *d = qp_arena_alloc(&c->arena, (size_t)qp_numel(t) * sizeof *d);
+    for (int64_t i = 0; i < qp_numel(t); i++) d[i] = test_get(t->grad, qp_grad_storage(t), i);
+    t->grad = NULL;
+    return d;
+}
+
+static double run_back(qp_ctx *c, qp_tensor *loss, qp_storage type)
+{
+    qp_backward(c, loss, 0.25);
+    return test_get(loss->data, qp_sum_storage(type), 0);
+}
+
+/* Blocks of rows, and chunks whose logits lie far above those of the first, or far below: what was
+   summed up before them is scaled. Against the op made of others. */
+START_TEST(many_rows_and_far_logits_equal_whole_logits)
+{
+    enum { MANY = 1100, WIDE = 23, D = 5 };
+    static int32_t all[MANY];
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    qp_tensor *x = test_leaf(&c, QP_F64, 2, (int64_t[]){ MANY, D }, 1);
+    qp_tensor *w = test_param(&c, QP_F64, 2, (int64_t[]){ WIDE, D }, 2);
+    for (int i = 0; i < MANY; i++) all[i] = i % 3 ? i * 5 % WIDE : -1;
+    const double far[] = { 1, 60, 1000 };
+    for (int i = 0; i < WIDE * D; i++) ((double *)w->data)[i] *= far[i / D / 4 % 3];
+    double *dx[2], *dw[2], loss[2];
+    for (int i = 0; i < 2; i++) {
+        qp_tensor *l = i ? qp_linear_xent_in_chunks(&c, x, w, all, NULL, 4)
+                         : qp_cross_entropy(&c, qp_logits(&c, x, w), all, 0, QP_SUM);
+        loss[i] = run_back(&c, l, QP_F64);
+        dx[i] = gradient(&c, x);
+        dw[i] = gradient(&c, w);
+    }
+    ck_assert_double_eq_tol(loss[0], loss[1], 1e-12 * loss[0]);
+    for (int i = 0; i < MANY * D; i++) ck_assert_double_eq_tol(dx[0][i], dx[1][i], 1e-10);
+    for (int i = 0; i < WIDE * D; i++) ck_assert_double_eq_tol(dw[0][i], dw[1][i], 1e-10);
+    qp_ctx_release(&c);
+}
+END_TEST
+
+/* Where nearly all is the target's, the gradient is the little that is not. */
+START_TEST(small_losses_and_gradients_keep_their_precision)
+{
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    qp_tensor *x = test_leaf(&c, QP_F32, 2, (int64_t[]){ 1, 2 }, 1);
+    qp_tensor *w = test_param(&c, QP_F32, 2, (int64_t[]){ 3, 2 }, 2);
+    const float one[] = { 1, 0 }, words[] = { 24, 1, 0, 0, 0, 3 };
+    memcpy(x->data, one, sizeof one);
+    memcpy(w->data, words, sizeof words);
+    double nll;
+    qp_backward(&c, qp_linear_xent(&c, x, w, (int32_t[]){ 0 }, &nll), 1);
+    const double others = 2 * exp(-24);
+    ck_assert_double_eq_tol(nll, log1p(others), 1e-6 * others);
+    const float *dx = x->grad;
+    ck_assert_double_eq_tol((double)dx[0], -24 * others, 24e-6 * others);
+    ck_assert_double_eq_tol((double)dx[1], exp(-24) * 3 - others, 1e-6 * others);
+    qp_ctx_release(&c);
+}
+END_TEST
+
+START_TEST(late_is_the_same_but_for_when)
+{
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    for (int s = QP_F64; s < QP_NCOMPUTE; s++) {
+        const qp_storage type = (qp_storage)s;
+        qp_tensor *in[2];
+        inputs(&c, type, in);
+        double nll[ROWS], late[ROWS];
+        const double loss = run_back(&c, qp_linear_xent(&c, in[0], in[1], targets, nll), type);
+        double *d[2][2];
+        for (int i = 0; i < 2; i++) d[0][i] = gradient(&c, in[i]);
+        qp_tensor *l = qp_linear_xent_late(&c, in[0], in[1], targets, late);
+        ck_assert_double_nan(test_get(l->data, qp_sum_storage(type), 0));
+        ck_assert_double_eq(run_back(&c, l, type), loss);
+        ck_assert_mem_eq(late, nll, sizeof nll);
+        for (int i = 0; i < 2; i++) {
+            d[1][i] = gradient(&c, in[i]);
+            ck_assert_mem_eq(d[0][i], d[1][i], (size_t)qp_numel(in[i]) * sizeof(double));
+        }
+        /* Where nothing is trained nobody waits. */
+        c.recording = false;
+        l = qp_linear_xent_late(&c, in[0], in[1], targets, late);
+        c.recording = true;
+        ck_assert_double_eq(test_get(l->data, qp_sum_storage(type), 0), loss);
+    }
+    qp_ctx_release(&c);
+}
+END_TEST
+
 START_TEST(target_beyond_the_vocabulary_exits_70)
 {
     qp_ctx c;
@@ -191,6 +286,9 @@ Suite *suite_linear_xent(void)
     tcase_add_test(t, large_logits_stay_finite);
     tcase_add_test(t, nan_reaches_the_loss);
     tcase_add_test(t, row_alone_equals_row_among_130);
+    tcase_add_test(t, many_rows_and_far_logits_equal_whole_logits);
+    tcase_add_test(t, small_losses_and_gradients_keep_their_precision);
+    tcase_add_test(t, late_is_the_same_but_for_when);
     tcase_add_exit_test(t, target_beyond_the_vocabulary_exits_70, 70);
     tcase_add_exit_test(t, wrong_shape_exits_70, 70);
     suite_add_tcase(s, t);
