@@ -69,6 +69,13 @@ void *qp_xmalloc(size_t bytes)
     return p;
 }
 
+void *qp_xaligned(size_t alignment, size_t bytes)
+{
+    void *p = NULL;
+    if (posix_memalign(&p, alignment, bytes ? bytes : 1)) no_memory(bytes);
+    return p;
+}
+
 void *qp_xcalloc(size_t count, size_t bytes)
 {
     size_t total; /* calloc checks it too, but sanitizers stop the program there */

@@ -22,6 +22,7 @@ void qp_buf_release(qp_buf *b);
 /* malloc, realloc, calloc, strdup for edges that cannot go on without; fatal (71) when there is
    none. Sizes that overflow are fatal too. */
 void *qp_xmalloc(size_t bytes);
+void *qp_xaligned(size_t alignment, size_t bytes);
 void *qp_xcalloc(size_t count, size_t bytes);
 void *qp_xrealloc(void *p, size_t count, size_t bytes);
 char *qp_xstrdup(const char *s);

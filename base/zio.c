@@ -10,7 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BUFFER = 1 << 20 };
+enum { BUFFER = QP_DIRECT_LEAST };
 
 qp_status qp_file_open(const char *path, int *fd, uint64_t *bytes, qp_err *err)
 {
@@ -32,6 +32,12 @@ qp_status qp_file_open(const char *path, int *fd, uint64_t *bytes, qp_err *err)
     else
         *bytes = (uint64_t)st.st_size;
     return rc;
+}
+
+bool qp_fd_direct(int fd, bool on)
+{
+    const int flags = fcntl(fd, F_GETFL);
+    return flags >= 0 && !fcntl(fd, F_SETFL, on ? flags | O_DIRECT : flags & ~O_DIRECT);
 }
 
 qp_status qp_file_read(const char *path, qp_buf *out, qp_err *err)
@@ -210,7 +216,7 @@ qp_status qp_out_open(qp_out *o, const char *path, qp_err *err)
     if (rc)
         qp_out_abandon(o);
     else
-        o->buffer = qp_xmalloc(BUFFER);
+        o->buffer = qp_xaligned(QP_DIRECT_BLOCK, BUFFER);
     return rc;
 }
 
@@ -219,6 +225,10 @@ static qp_status write_all(qp_out *o, const uint8_t *data, size_t len, qp_err *e
     while (len) {
         ssize_t n = write(o->fd, data, len);
         if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && errno == EINVAL && o->direct) { /* after a part of a block: a disk is full */
+            o->direct = false;
+            if (qp_fd_direct(o->fd, false)) continue;
+        }
         if (n < 0)
             return qp_fail(err, QP_IO, "%s: cannot write: %s (after %llu bytes)", o->path,
                            strerror(errno), (unsigned long long)o->bytes);
@@ -231,21 +241,25 @@ static qp_status write_all(qp_out *o, const uint8_t *data, size_t len, qp_err *e
 
 static qp_status flush(qp_out *o, qp_err *err)
 {
-    size_t len = o->filled;
+    const size_t len = o->filled;
     o->filled = 0;
+    if (len == BUFFER && !o->bytes) o->direct = qp_fd_direct(o->fd, true);
+    if (len < BUFFER && o->direct) o->direct = !qp_fd_direct(o->fd, false); /* the file's end */
     return write_all(o, o->buffer, len, err);
 }
 
 qp_status qp_out_add(qp_out *o, const void *data, size_t len, qp_err *err)
 {
     QP_ASSERT(o->tmp, "written to after it was finished, abandoned or had failed");
+    const uint8_t *from = data;
     qp_status rc = QP_OK;
-    if (o->filled + len > BUFFER) rc = flush(o, err);
-    if (!rc && len >= BUFFER) {
-        rc = write_all(o, data, len, err);
-    } else if (!rc && len) {
-        memcpy(o->buffer + o->filled, data, len);
-        o->filled += len;
+    while (len && !rc) { /* only whole buffers leave, so that each begins at a block */
+        const size_t room = BUFFER - o->filled, n = len < room ? len : room;
+        memcpy(o->buffer + o->filled, from, n);
+        o->filled += n;
+        from += n;
+        len -= n;
+        if (o->filled == BUFFER) rc = flush(o, err);
     }
     if (rc) qp_out_abandon(o);
     return rc;

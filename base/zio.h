@@ -9,6 +9,13 @@ QP_C_BEGIN
 /* Opens a regular file for reading; the caller closes *fd. Errors as below. */
 qp_status qp_file_open(const char *path, int *fd, uint64_t *bytes, qp_err *err) QP_MUST_CHECK;
 
+/* From now on, or no longer, past the page cache: for large files that nobody reads soon, which
+   would push out of it what is read all the time, and cost the CPU a copy. Offsets, lengths and
+   memory must then be multiples of QP_DIRECT_BLOCK, else the call fails with EINVAL. False: the
+   file system has it not, and nothing has changed. */
+enum { QP_DIRECT_BLOCK = 4096, QP_DIRECT_LEAST = 1 << 20 };
+bool qp_fd_direct(int fd, bool on);
+
 /* Reads a whole regular file; appends to out. QP_IO when it cannot be read, with strerror's words;
    a missing file is QP_USAGE ("PATH: no such file"), and so is a folder, pipe or device. */
 qp_status qp_file_read(const char *path, qp_buf *out, qp_err *err) QP_MUST_CHECK;
@@ -44,6 +51,7 @@ typedef struct {
     uint64_t bytes; /* handed to the kernel so far */
     uint8_t *buffer;
     size_t filled;
+    bool direct; /* past the page cache */
 } qp_out;
 qp_status qp_out_open(qp_out *o, const char *path, qp_err *err) QP_MUST_CHECK;
 qp_status qp_out_add(qp_out *o, const void *data, size_t len, qp_err *err) QP_MUST_CHECK;

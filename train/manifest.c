@@ -40,7 +40,7 @@ static qp_status add_entry(qp_json_writer *w, const char *dir, const char *name,
     char hex[65], *path = qp_path_join(dir, name);
     qp_status rc = sync_file(path, err);
     if (!rc) rc = file_size(path, bytes, err);
-    if (!rc) rc = qp_sha256_file(path, hex, err);
+    if (!rc) rc = qp_sha256_written(path, hex, err);
     free(path);
     if (rc) return rc;
     qp_json_open_object(w);

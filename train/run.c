@@ -86,6 +86,7 @@ static qp_status open_context(qp_session *r, qp_err *err)
     r->ctx_open = !rc;
     if (!rc) rc = qp_plan_peak(be, r->s.compute, &r->peak_flops, err);
     if (!rc && r->o->profile) rc = qp_profiling_open(&r->profiling, be, err);
+    if (!rc) qp_setup_hash(&r->s); /* not beside what is measured */
     return rc;
 }
 

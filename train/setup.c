@@ -226,6 +226,8 @@ static void hash_base(qp_task *task, void *arg)
     qp_model_hash(s->model, s->base_hash);
 }
 
+void qp_setup_hash(qp_setup *s) { s->hashing = qp_task_start("hashing", hash_base, s); }
+
 bool qp_setup_hashed(qp_setup *s, bool wait)
 {
     if (!s->hashing) return true;
@@ -254,7 +256,6 @@ static qp_status open_model(qp_setup *s, qp_err *err)
     if (!rc && s->adapter) rc = add_adapter(s, err);
     if (!rc) rc = qp_model_seal(s->model, err);
     if (rc) return rc;
-    if (!s->outline) s->hashing = qp_task_start("hashing", hash_base, s);
     qp_optim_settings settings = { .beta1 = o->adam_beta1,
                                    .beta2 = o->adam_beta2,
                                    .eps = o->adam_epsilon,

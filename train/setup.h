@@ -25,14 +25,16 @@ typedef struct {
     int64_t total_micros; /* micro-batches of num_epochs; INT64_MAX: no such limit */
     qp_schedule schedule;
     char tokenizer_hash[65], data_hash[65];
-    char base_hash[65]; /* of the model before its first step: see qp_setup_hashed */
-    qp_task *hashing;   /* beside everything else: a second for 2 GB */
+    char base_hash[65]; /* of the model before its first step: see qp_setup_hash */
+    qp_task *hashing;
 } qp_setup;
 
 /* Zeroed by the caller. Releasing what a failed open has opened is the caller's too. */
 qp_status qp_setup_open(qp_setup *s, const qp_options *o, qp_err *err) QP_MUST_CHECK;
 void qp_setup_release(qp_setup *s);
-/* Whether base_hash is there; wait: until it is. To be waited for before the base's weights change.
+/* Begins to fill in base_hash, which takes a second for 2 GB, beside everything else. */
+void qp_setup_hash(qp_setup *s);
+/* Whether it is there; wait: until it is. To be waited for before the base's weights change.
  */
 bool qp_setup_hashed(qp_setup *s, bool wait);
 /* Only tokenizer and data: for validate and preprocess. */

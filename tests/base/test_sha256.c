@@ -57,7 +57,7 @@ END_TEST
 
 START_TEST(a_file_hashes_as_its_bytes)
 {
-    enum { LEN = 600001 };
+    enum { LEN = 3000001 };
     qp_err err = { 0 };
     char *dir = test_dir(), *path = qp_path_join(dir, "f"), *data = qp_xcalloc(LEN, 1), file[65],
          memory[65];
@@ -68,6 +68,8 @@ START_TEST(a_file_hashes_as_its_bytes)
     qp_sha256_init(&s);
     qp_sha256_add(&s, data, LEN);
     qp_sha256_hex(&s, memory);
+    ck_assert_str_eq(file, memory);
+    ck_assert_msg(!qp_sha256_written(path, file, &err), "%s", err.msg);
     ck_assert_str_eq(file, memory);
     ck_assert_int_eq(qp_sha256_file(dir, file, &err), QP_USAGE);
     free(data);
