@@ -150,8 +150,9 @@ qp_model *bench_model(const bench_model_options *o)
                                        "gate_proj", "up_proj", "down_proj" };
     const qp_lora_options adapter = { .r = 16, .alpha = 32, .targets = all, .n_targets = 7 };
     const bool real = !strcmp(o->name, "smollm2");
+    const bool filed = o->compute == QP_BF16 && o->stored != QP_BF16 && !o->widened;
     qp_model_options mo = { .compute = o->compute,
-                            .load_in = o->compute == QP_BF16 ? o->stored : o->compute,
+                            .load_in = filed ? QP_AS_FILED : o->compute,
                             .train_base = o->train_base,
                             .seed = 1 };
     qp_err err = { 0 };
@@ -164,18 +165,12 @@ qp_model *bench_model(const bench_model_options *o)
     } else {
         qp_config cfg;
         config(&cfg, o->name);
-        qp_status rc = qp_model_create(&m, &cfg, &mo, &err);
-        if (rc == QP_USAGE && mo.load_in == o->stored && o->stored != QP_BF16) {
-            fprintf(stderr, "bench: %s weights are held as bf16\n", qp_storages[o->stored].name);
-            mo.load_in = QP_BF16;
-            rc = qp_model_create(&m, &cfg, &mo, &err);
-        }
-        bench_check(rc, &err);
+        bench_check(qp_model_create(&m, &cfg, &mo, &err), &err);
     }
     if (o->lora) bench_check(qp_model_add_lora(m, &adapter, &err), &err);
     if (!real) weights = random_matrices(m, o->stored);
     bench_check(qp_model_seal(m, &err), &err);
-    if (o->train_base || mo.load_in != o->stored) free(weights); /* all was copied */
+    if (o->train_base || (!filed && o->compute != o->stored)) free(weights); /* all was copied */
     return m;
 }
 

@@ -12,8 +12,10 @@ typedef struct {
     bool train_base;
     qp_storage compute;
     qp_storage stored; /* random matrices are made in this type: bf16 or one of GGUF's blocks */
+    bool widened;      /* blocks become bf16 when they are loaded; else they are computed on */
 } bench_model_options;
-/* Sealed. Frozen matrices are held as stored where the compute type is bf16, else converted. */
+/* Sealed. Frozen matrices stay as stored where the compute type is bf16, else they are converted.
+ */
 qp_model *bench_model(const bench_model_options *o);
 
 /* `documents` causal documents of `rows` random tokens each, every one with a target. */

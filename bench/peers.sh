@@ -74,10 +74,10 @@ llm_c() { # its steps after the first; it is stopped after the sixth
 # Runs one command of the table; its lines "name value" to stdout. 3: not here.
 run() {
     for word; do
-        case $word in @text) ;; @*) file "${word#@}" >&2 || return 1 ;; esac
+        case $word in @text | @shakespeare) ;; @*) file "${word#@}" >&2 || return 1 ;; esac
     done
     # shellcheck disable=SC2046,SC2086
-    set -- $(echo "$*" | sed "s|@text|$text|g; s|@hf|$files/hf|g; s|@\([^ ]*\)|$files/\1.gguf|g")
+    set -- $(echo "$*" | sed "s|@text|$text|g; s|@shakespeare|$QP_SHARED/data/tinyshakespeare.txt|g; s|@hf|$files/hf|g; s|@\([^ ]*\)|$files/\1.gguf|g")
     kind=$1
     shift
     case $kind in
