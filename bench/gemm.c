@@ -165,3 +165,25 @@ int bench_gemm(void)
         }
     return 0;
 }
+
+/* The slowest of training's bf16 products, thin ones of LoRA apart, and one by name. */
+int bench_gemm_row(const char *name)
+{
+    double least = INFINITY;
+    const char *slowest = "";
+    if (strcmp(name, "products")) return BENCH_OTHER;
+    for (int s = 0; s < SHAPES; s++) {
+        bench_result r;
+        if (shapes[s].n < 512 || shapes[s].m < 64 || shapes[s].k < 64) continue;
+        if (!bench_child(ours, &(cell){ QP_BF16, s }, &r)) return 1;
+        for (int k = 0; k < KINDS; k++)
+            if (r.value[k] < least) {
+                least = r.value[k];
+                slowest = shapes[s].what;
+            }
+        if (s == 0) bench_print("up_1b_per_s", r.value[NT] * 1e9);
+    }
+    bench_print("flops_per_s", least * 1e9);
+    printf("slowest %s\n", slowest);
+    return 0;
+}

@@ -3,7 +3,8 @@ function human(figure, v) {
     if (v == "") return "-"
     if (figure == "extra") return sprintf("%.2f GiB", v / 2 ^ 30)
     if (figure ~ /seconds/) return sprintf("%.3f s", v)
-    if (figure == "flops_per_s") return sprintf("%.0f GFLOP/s", v / 1e9)
+    if (figure ~ /^(flops|up_1b)_per_s/) return sprintf("%.0f GFLOP/s", v / 1e9)
+    if (figure == "text_bytes_per_s") return sprintf("%.1f MB/s", v / 1e6)
     return sprintf(v < 100 ? "%.1f tok/s" : "%.0f tok/s", v)
 }
 # One condition, such as share>=0.70; unknown figures satisfy none.
