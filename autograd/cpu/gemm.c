@@ -87,6 +87,21 @@ static void store(const job *j, const R *sums, int64_t ld, int64_t i0, int64_t r
     }
 }
 
+/* Whether the product stores as well: sums need not go through memory then. */
+static bool finishes(const job *j)
+{
+    return j->p->finishes && !j->p->dense && (j->cs == j->p->out || j->cs == j->p->in);
+}
+
+static qp_finish finish(const job *j, int64_t i, int64_t c)
+{
+    return (qp_finish){ .y = (char *)j->c + qp_storage_bytes(j->cs, i * j->cols + c),
+                        .ld = j->cols,
+                        .alpha = j->alpha,
+                        .wide = j->cs == j->p->out,
+                        .add = j->beta != 0 };
+}
+
 /* The rows of the next tile when A's tile must fit the work area. */
 static int64_t next_rows(const job *j, int64_t left, int64_t cols, int64_t depth)
 {
@@ -106,6 +121,7 @@ static void task(const job *j, int64_t i0, int64_t c0, char *work)
     for (int64_t k = 0; k < j->depth; k += j->step) {
         t.depth = least(j->depth - k, j->step);
         t.add = k > 0;
+        const bool last = k + j->step >= j->depth;
         if (j->tb)
             t.b = part(j->p, j->b, j->b0 + c0, cols, k, t.depth, false, buf_b, &t.ldb);
         else
@@ -114,11 +130,14 @@ static void task(const job *j, int64_t i0, int64_t c0, char *work)
             t.rows = next_rows(j, rows - i, cols, shallow);
             take = least(t.rows, rows - i);
             bool in_place = j->in_place && take == t.rows && !j->p->dense;
+            bool finished = !in_place && take == t.rows && finishes(j);
+            qp_finish f = finish(j, i0 + i, c0);
             tile_of_a(j, &t, i0 + i, take, k, buf_a);
             t.c = in_place ? (R *)j->c + (i0 + i) * j->cols + c0 : sums + i * cols;
             t.ldc = in_place ? j->cols : cols;
+            t.finish = last && finished ? &f : NULL;
             j->p->multiply(&t);
-            if (!in_place && k + j->step >= j->depth)
+            if (last && !in_place && !finished)
                 store(j, sums + i * cols, cols, i0 + i, take, c0, cols);
         }
     }

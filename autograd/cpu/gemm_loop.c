@@ -7,34 +7,46 @@
  */
 #if defined __AVX512F__
 #    define FEW qp_few_f32
-enum { VECTOR = 64, MR = 12, NV = 2 };
+#    define VECTOR 64
+enum { MR = 12, NV = 2, BLOCK_ROWS = 576 };
 #elif defined __AVX2__
 #    define FEW NULL
-enum { VECTOR = 32, MR = 6, NV = 2 };
+#    define VECTOR 32
+enum { MR = 6, NV = 2, BLOCK_ROWS = 288 };
 #else
 #    define FEW NULL
-enum { VECTOR = 16, MR = 6, NV = 2 };
+#    define VECTOR 16
+enum { MR = 6, NV = 2, BLOCK_ROWS = 288 };
 #endif
 enum { LANES = VECTOR / sizeof(R), NR = NV * LANES, PER = 1, STEPS = 1024 / sizeof(R) };
 typedef R V, E, S;
 typedef R vec __attribute__((vector_size(VECTOR)));
 typedef R loose __attribute__((vector_size(VECTOR), aligned(sizeof(R)), may_alias));
 
-static inline __attribute__((always_inline)) void
-block(const int h, const int nv, int64_t steps, const E *a, const E *b, S *c, int64_t ldc, bool add)
+static inline R widen(R v) { return v; }
+static inline R narrow(R v) { return v; }
+
+static inline __attribute__((always_inline)) void block(const int h, const int nv, int64_t steps,
+                                                        const V *a, int64_t line, int64_t step,
+                                                        const E *b, const S *from, int64_t ldf,
+                                                        S *to, int64_t ldt)
 {
     vec sum[MR][NV];
+#pragma GCC unroll 12
     for (int i = 0; i < h; i++)
+#pragma GCC unroll 2
         for (int v = 0; v < nv; v++)
-            sum[i][v] = add ? (vec) * (const loose *)(c + i * ldc + v * LANES) : (vec){ 0 };
-    for (int64_t k = 0; k < steps; k++, a += MR, b += NR) {
+            sum[i][v] = from ? (vec) * (const loose *)(from + i * ldf + v * LANES) : (vec){ 0 };
+    for (int64_t k = 0; k < steps; k++, a += step, b += NR) {
         vec bv[NV];
         for (int v = 0; v < nv; v++) bv[v] = *(const vec *)(b + v * LANES);
         for (int i = 0; i < h; i++)
-            for (int v = 0; v < nv; v++) sum[i][v] += a[i] * bv[v];
+            for (int v = 0; v < nv; v++) sum[i][v] += a[i * line] * bv[v];
     }
+#pragma GCC unroll 12
     for (int i = 0; i < h; i++)
-        for (int v = 0; v < nv; v++) *(loose *)(c + i * ldc + v * LANES) = sum[i][v];
+#pragma GCC unroll 2
+        for (int v = 0; v < nv; v++) *(loose *)(to + i * ldt + v * LANES) = sum[i][v];
 }
 
 static inline void turn(E *out, const V *in, int64_t ld, int64_t values, int64_t lines)
@@ -56,6 +68,7 @@ const qp_product K(loop) = { .name = "loop " TEXT(QP_ISA),
                              .cols = 512,
                              .depth = 4096 / sizeof(R),
                              .any_block = true,
+                             .finishes = true,
                              .tile_rows = tile_rows,
                              .multiply = multiply,
                              .few = sizeof(R) == sizeof(float) ? FEW : NULL };

@@ -1,139 +1,168 @@
-/* The loops round a micro-kernel, for the file that includes this: strips of B stay in L1, a block
-   of A in L2, MR x NR sums in registers, as by Goto & van de Geijn 2008
+/* The loops round a micro-kernel, for the file that includes this: a strip of B stays in L1, a
+   block of A in L2, MR x NR sums in registers, as by Goto & van de Geijn 2008
    (doi:10.1145/1356052.1356053).
 
    The includer defines: V, a stored value; E, what a strip holds of one line at one step of the
-   depth (PER values); S, a sum; MR, NV vectors of LANES sums = NR, and STEPS, the steps of a strip;
-     block(h, nv, steps, a, b, c, ldc, add): c (h, nv*LANES) = (add ? c : 0) + sum over the steps of
-       a[step][MR] b[step][NR], for h <= MR rows and nv <= NV vectors, both constant when inlined;
+   depth (PER values); S, a sum; VECTOR, the bytes of one; MR, NV vectors of LANES sums = NR, and
+   STEPS, the steps of a strip;
+     block(h, nv, steps, a, line, step, b, from, ldf, to, ldt): to (h, nv*LANES) = from (zeros where
+       NULL) + sum over the steps s of a[i*line + s*step] b[s][NR], for h <= MR rows and nv <= NV
+       vectors; the E of A lie `line` and `step` values apart;
      turn(out, in, ld, values, lines): out[line] = the E of in[0][line] .. in[values-1][line],
-   values <= PER. */
+       values <= PER;
+     widen(v), narrow(s): a V as S, and back. */
 #ifndef QP_AUTOGRAD_CPU_GEMM_STRIPS_H
 #define QP_AUTOGRAD_CPU_GEMM_STRIPS_H
+#include "autograd/cpu/gemm_pack.h"
 #include "autograd/cpu/product.h"
-#include <string.h>
+#include <stdint.h>
 
-enum { BLOCK_ROWS = 192, BLOCK_BYTES = (BLOCK_ROWS + MR) * STEPS * sizeof(E) };
-_Static_assert(BLOCK_BYTES + 512 * STEPS * sizeof(E) <= QP_PACK_BYTES, "a block of A, strips of B");
+enum { MOST = 2 * MR / 3 }; /* rows of a block that fills the registers well enough */
+/* A's strips lie a line of cache further apart than they are long: else all would share one set. */
+enum { APART = MR * STEPS + 64 / sizeof(E), A_BYTES = BLOCK_ROWS / MR * APART * sizeof(E) };
+_Static_assert(A_BYTES + NR * STEPS * sizeof(E) <= QP_PACK_BYTES, "a block of A, a strip of B");
+_Static_assert(A_BYTES % 64 == 0 && BLOCK_ROWS % MR == 0, "whole strips");
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-/* Less than MR x NR of c: few columns are LoRA's, few rows are decoding's; each has a block that
- * wastes less. */
-static void edge(int64_t steps, const E *a, const E *b, S *c, int64_t ldc, bool add, int64_t rows,
-                 int64_t cols)
+/* What the blocks of one strip of B share. `packed` A is strips, else lies as the caller has it. */
+typedef struct {
+    const qp_tile *t;
+    const V *a;
+    const E *b;
+    int64_t i0, j, steps;
+    bool packed, add, last;
+} strip;
+
+/* rows x cols of the tile, from its row i, column j on, out of sums (rows, NR). */
+static inline __attribute__((always_inline)) void put(const qp_tile *t, const S *restrict sums,
+                                                      int64_t i, int64_t j, int64_t rows,
+                                                      const int64_t cols)
 {
-    S whole[MR * NR] = { 0 };
-    for (int64_t i = 0; add && i < rows; i++)
-        memcpy(whole + i * NR, c + i * ldc, (size_t)cols * sizeof(S));
-    if (rows == 1)
-        block(1, NV, steps, a, b, whole, NR, add);
-    else if (rows <= 4)
-        block(4, NV, steps, a, b, whole, NR, add);
-    else if (cols <= LANES)
-        block(MR, 1, steps, a, b, whole, NR, add);
+    const qp_finish *f = t->finish;
+    const S alpha = (S)f->alpha;
+    V *restrict y = (V *)f->y + i * f->ld + j;
+    S *restrict z = (S *)f->y + i * f->ld + j;
+    for (int64_t r = 0; r < rows; r++, y += f->ld, z += f->ld, sums += NR)
+        if (f->wide && f->add)
+            for (int64_t l = 0; l < cols; l++) z[l] += alpha * sums[l];
+        else if (f->wide)
+            for (int64_t l = 0; l < cols; l++) z[l] = alpha * sums[l];
+        else if (f->add)
+            for (int64_t l = 0; l < cols; l++) y[l] = narrow(widen(y[l]) + alpha * sums[l]);
+        else
+            for (int64_t l = 0; l < cols; l++) y[l] = narrow(alpha * sums[l]);
+}
+
+/* A block of h <= MR rows by w <= NR columns. Few columns are LoRA's, few rows decoding's or the
+   end of a block: each has a block that wastes less. */
+static void one(const strip *s, int64_t i, int64_t h, int64_t w)
+{
+    const qp_tile *t = s->t;
+    const bool ends = s->last && t->finish;
+    const int64_t lda = t->lda;
+    S *c = (S *)t->c + (s->i0 + i) * t->ldc + s->j, whole[MR * NR] __attribute__((aligned(64)));
+    const V *a = s->packed ? s->a + i / MR * APART * PER : s->a + i * lda;
+    const S *from = s->add ? c : NULL;
+    if (h == MR && w == NR && s->packed) {
+        block(MR, NV, s->steps, a, PER, MR * PER, s->b, from, t->ldc, ends ? whole : c,
+              ends ? NR : t->ldc);
+        if (ends) put(t, whole, s->i0 + i, s->j, MR, NR);
+        return;
+    }
+    for (int64_t l = 0; from && l < h; l++)
+        memcpy(whole + l * NR, c + l * t->ldc, (size_t)w * sizeof(S));
+    if (from) from = whole;
+    if (!s->packed && w > LANES)
+        block(MR, NV, s->steps, a, lda, PER, s->b, from, NR, whole, NR);
+    else if (!s->packed)
+        block(MR, 1, s->steps, a, lda, PER, s->b, from, NR, whole, NR);
+    else if (h == 1)
+        block(1, NV, s->steps, a, PER, MR * PER, s->b, from, NR, whole, NR);
+    else if (h <= 4)
+        block(4, NV, s->steps, a, PER, MR * PER, s->b, from, NR, whole, NR);
+    else if (w <= LANES)
+        block(MR, 1, s->steps, a, PER, MR * PER, s->b, from, NR, whole, NR);
+    else if (h <= MOST)
+        block(MOST, NV, s->steps, a, PER, MR * PER, s->b, from, NR, whole, NR);
     else
-        block(MR, NV, steps, a, b, whole, NR, add);
-    for (int64_t i = 0; i < rows; i++)
-        memcpy(c + i * ldc, whole + i * NR, (size_t)cols * sizeof(S));
+        block(MR, NV, s->steps, a, PER, MR * PER, s->b, from, NR, whole, NR);
+    if (ends)
+        put(t, whole, s->i0 + i, s->j, h, w);
+    else
+        for (int64_t l = 0; l < h; l++)
+            memcpy(c + l * t->ldc, whole + l * NR, (size_t)w * sizeof(S));
 }
 
-#if __has_builtin(__builtin_shufflevector)
-#    define MIX(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
-#else
-#    define MIX(a, b, ...) __builtin_shuffle(a, b, (word4){ __VA_ARGS__ })
-#endif
-typedef uint32_t word4 __attribute__((vector_size(16)));
-typedef uint32_t word4_loose __attribute__((vector_size(16), aligned(2), may_alias));
-
-/* Four lines of four 4-byte E, in[line][step], to out[step][line]. One value at a time takes three
-   times as long, and packing is most of the work where a product has few rows or columns. */
-static inline void transpose4(E *out, int64_t width, const V *in, int64_t ld)
+/* Lines first .. first+lines-1 of a matrix at depth k .., as strips. `turned`: stored (depth,
+ * lines). */
+static void strips_of_a(E *out, const qp_tile *t, int64_t first, int64_t lines, int64_t k,
+                        int64_t depth)
 {
-    word4 r[4], t[4];
-    for (int i = 0; i < 4; i++) r[i] = *(const word4_loose *)(in + i * ld);
-    for (int i = 0; i < 4; i += 2) {
-        t[i] = MIX(r[i], r[i + 1], 0, 4, 1, 5);
-        t[i + 1] = MIX(r[i], r[i + 1], 2, 6, 3, 7);
-    }
-    for (int i = 0; i < 2; i++) {
-        *(word4_loose *)(out + 2 * i * width) = MIX(t[i], t[i + 2], 0, 1, 4, 5);
-        *(word4_loose *)(out + (2 * i + 1) * width) = MIX(t[i], t[i + 2], 2, 3, 6, 7);
-    }
+    const V *a = (const V *)t->a + (t->ta ? k * t->lda + first : first * t->lda + k);
+    if (t->ta) pack_columns(out, APART, a, t->lda, lines, depth, MR);
+    for (int64_t l = 0; !t->ta && l < lines; l += MR, out += APART)
+        pack_rows(out, a + l * t->lda, t->lda, least(MR, lines - l), depth, MR);
 }
 
-/* One strip of up to `width` lines, zero-padded: out[step][line]. The next four lines are fetched
-   ahead: a strip reads too little of a line for the processor to see that it goes on, which costs a
-   third of one row's speed. */
-static void strip(E *out, const V *in, int64_t ld, int64_t lines, int64_t depth, int64_t width)
+static void strip_of_b(E *out, const qp_tile *t, int64_t first, int64_t lines, int64_t k,
+                       int64_t depth)
 {
-    int64_t full = depth / PER, fours = full / 4 * 4, i = 0;
-    for (; sizeof(E) == 4 && i + 4 <= lines; i += 4)
-        for (int64_t s = 0; s < fours; s += 4) {
-            for (int l = 4; s % 16 == 0 && l < 8; l++)
-                __builtin_prefetch(in + (i + l) * ld + s * PER);
-            transpose4(out + s * width + i, width, in + i * ld + s * PER, ld);
+    const V *b = (const V *)t->b + (t->tb ? first * t->ldb + k : k * t->ldb + first);
+    if (t->tb)
+        pack_rows(out, b, t->ldb, lines, depth, NR);
+    else
+        pack_columns(out, 0, b, t->ldb, lines, depth, NR);
+}
+
+/* Part `part` of `parts` of what strip_of_b will read, into L2: its lines are too short, and too
+   far apart, for the processor to see them coming. */
+static void fetch(const qp_tile *t, int64_t first, int64_t lines, int64_t k, int64_t depth,
+                  int64_t part, int64_t parts)
+{
+    const char *b =
+        (const char *)((const V *)t->b + (t->tb ? first * t->ldb + k : k * t->ldb + first));
+    const int64_t n = t->tb ? lines : depth, bytes = (t->tb ? depth : lines) * (int64_t)sizeof(V);
+    for (int64_t i = part * n / parts; i < (part + 1) * n / parts; i++)
+        for (int64_t at = 0; at < bytes; at += 64)
+            __builtin_prefetch(b + i * t->ldb * (int64_t)sizeof(V) + at, 0, 2);
+}
+
+/* All columns of `rows` rows from i0 on, at depth k. */
+static void rows_of_tile(strip s, int64_t rows, int64_t k, int64_t depth)
+{
+    E *a = s.t->work, *b = a + A_BYTES / sizeof(E);
+    if (s.packed) strips_of_a(a, s.t, s.i0, rows, k, depth);
+    s.a = s.packed ? (const V *)a : (const V *)s.t->a + s.i0 * s.t->lda + k;
+    s.b = b;
+    for (s.j = 0; s.j < s.t->cols; s.j += NR) {
+        const int64_t cols = least(NR, s.t->cols - s.j);
+        const int64_t next = least(NR, s.t->cols - s.j - cols);
+        strip_of_b(b, s.t, s.j, cols, k, depth);
+        for (int64_t i = 0; i < rows; i += MR) {
+            fetch(s.t, s.j + NR, next, k, depth, i / MR, (rows + MR - 1) / MR);
+            one(&s, i, least(MR, rows - i), cols);
         }
-    for (int64_t l = 0; l < lines; l++)
-        for (int64_t s = l < i ? fours : 0; s < full; s++)
-            memcpy(out + s * width + l, in + l * ld + s * PER, sizeof(E));
-    for (int64_t l = 0; l < lines && depth % PER; l++)
-        memcpy(out + full * width + l, in + l * ld + full * PER, (size_t)(depth % PER) * sizeof(V));
-}
-
-/* The same from in[step][line]. The two widths that occur are constants, so that turn's loop
- * becomes vectors. */
-static void turned_strip(E *out, const V *in, int64_t ld, int64_t lines, int64_t depth,
-                         int64_t width)
-{
-    for (int64_t k = 0; k < depth; k += PER, out += width, in += PER * ld) {
-        int64_t values = least(PER, depth - k);
-        if (lines == NR)
-            turn(out, in, ld, values, NR);
-        else if (lines == MR)
-            turn(out, in, ld, values, MR);
-        else
-            turn(out, in, ld, values, lines);
-    }
-}
-
-/* Lines first .. first+lines-1 of a matrix at depth k .., as strips of `width`. `turned`: it is
- * stored (depth, lines). */
-static void strips(E *out, const void *matrix, int64_t ld, bool turned, int64_t first,
-                   int64_t lines, int64_t k, int64_t depth, int64_t width)
-{
-    const V *in = (const V *)matrix + (turned ? k * ld + first : first * ld + k);
-    int64_t steps = (depth + PER - 1) / PER;
-    for (int64_t l = 0; l < lines; l += width, out += width * steps) {
-        int64_t some = least(width, lines - l);
-        if (some < width || depth % PER) memset(out, 0, (size_t)(width * steps) * sizeof(E));
-        if (turned)
-            turned_strip(out, in + l, ld, some, depth, width);
-        else
-            strip(out, in + l * ld, ld, some, depth, width);
     }
 }
 
 static void multiply(const qp_tile *t)
 {
-    E *a = t->work, *b = a + BLOCK_BYTES / sizeof(E);
-    for (int64_t k = 0; k < t->depth; k += STEPS * PER) {
-        int64_t depth = least(STEPS * PER, t->depth - k), steps = (depth + PER - 1) / PER;
-        bool add = t->add || k > 0;
-        strips(b, t->b, t->ldb, !t->tb, 0, t->cols, k, depth, NR);
-        for (int64_t i0 = 0; i0 < t->rows; i0 += BLOCK_ROWS) {
-            int64_t rows = least(BLOCK_ROWS, t->rows - i0);
-            strips(a, t->a, t->lda, t->ta, i0, rows, k, depth, MR);
-            for (int64_t j = 0; j < t->cols; j += NR)
-                for (int64_t i = 0; i < rows; i += MR) {
-                    S *c = (S *)t->c + (i0 + i) * t->ldc + j;
-                    int64_t h = least(MR, rows - i), w = least(NR, t->cols - j);
-                    if (h == MR && w == NR)
-                        block(MR, NV, steps, a + i * steps, b + j * steps, c, t->ldc, add);
-                    else
-                        edge(steps, a + i * steps, b + j * steps, c, t->ldc, add, h, w);
-                }
-        }
+    const int64_t parts = (t->depth + STEPS * PER - 1) / (STEPS * PER);
+    const int64_t most = ((t->depth + parts - 1) / parts + 15) / 16 * 16; /* even: no short end */
+    /* A packed line of A serves all columns: where those are one strip, it is used where it lies.
+     */
+    const bool thin = !t->ta && t->cols <= NR && t->depth % PER == 0;
+    for (int64_t k = 0; k < t->depth; k += most) {
+        const int64_t depth = least(most, t->depth - k);
+        strip s = { .t = t,
+                    .steps = (depth + PER - 1) / PER,
+                    .add = t->add || k > 0,
+                    .last = k + most >= t->depth };
+        if (thin) rows_of_tile(s, t->rows / MR * MR, k, depth);
+        if (thin) s.i0 = t->rows / MR * MR;
+        for (s.packed = true; s.i0 < t->rows; s.i0 += BLOCK_ROWS)
+            rows_of_tile(s, least(BLOCK_ROWS, t->rows - s.i0), k, depth);
     }
 }
 

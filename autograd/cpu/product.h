@@ -20,6 +20,15 @@ enum {
     QP_PRODUCT_BYTES = QP_A_BYTES + QP_B_BYTES + QP_C_BYTES + QP_PACK_BYTES,
 };
 
+/* Where sums end when their last part is done: y = alpha*sums, or y + alpha*sums if `add`, rounded
+   once. y is of the product's `out` type if `wide`, else of its `in`. */
+typedef struct {
+    void *y;
+    int64_t ld;
+    double alpha;
+    bool wide, add;
+} qp_finish;
+
 /* C (rows, cols) = A (rows, depth) B (depth, cols), added to C if `add`; row-major, ld elements
    from row to row. ta: A is stored (depth, rows); tb: B is stored (cols, depth). */
 typedef struct {
@@ -28,7 +37,8 @@ typedef struct {
     void *c;
     int64_t lda, ldb, ldc;
     bool ta, tb, add;
-    void *work; /* QP_PACK_BYTES of scratch, 64-byte aligned */
+    const qp_finish *finish; /* NULL: C is the end; else C holds only what is read if `add` */
+    void *work;              /* QP_PACK_BYTES of scratch, 64-byte aligned */
 } qp_tile;
 
 /* C (rows, cols) = A (rows, depth) W^T for up to QP_FEW_ROWS rows and the rows w0 .. w0+cols-1 of a
@@ -53,6 +63,7 @@ typedef struct {
     int64_t unit;        /* a block's rows are a multiple of it, but the last's */
     int64_t cols, depth; /* largest panel of B */
     bool any_block;      /* an element's bits do not depend on the columns beside it either */
+    bool finishes;       /* heeds a tile's `finish`, and may leave anything in C then */
     bool dense;          /* wants A, B and C without gaps between rows */
     /* Rows of the next tile when `left` remain; more than left: the tile is padded with zero rows.
        Row counts that it returns for one shape of B give a row the same bits. */
