@@ -6,7 +6,6 @@
 #include "autograd/profile.h"
 #include "base/thread.h"
 #include "bench/models.h"
-#include "optim/optim.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,20 +24,6 @@ static const job jobs[] = {
     { "3b", 1, 2, false },  { "8b", 1, 1, true },
 };
 enum { JOBS = sizeof jobs / sizeof *jobs };
-
-static double step(qp_ctx *c, qp_model *m, qp_optim *o, const qp_batch *b, int64_t number)
-{
-    const double start = qp_now();
-    qp_scope scope;
-    qp_scope_open(&c->arena, &scope);
-    qp_params_begin_step(qp_model_params(m));
-    qp_tensor *loss = qp_model_loss(c, m, b, NULL);
-    qp_backward(c, loss, 1 / (double)b->targets_n);
-    qp_params_end_grads(qp_model_params(m));
-    qp_scope_close(&c->arena, &scope);
-    qp_optim_step(o, c, 1e-4, qp_clip_scale(qp_grad_norm(c, qp_model_params(m)), 1), number);
-    return qp_now() - start;
-}
 
 /* The share of a profiled step's time that attention takes. */
 static double attention_share(const qp_profile *p)
@@ -71,10 +56,13 @@ static void run(const void *arg, double *value)
     bench_check(qp_optim_init(&o, "adamw", &s, qp_model_params(m), &err), &err);
     bench_batch(&b, j->documents, ROWS, cfg->vocab_size);
     c.recompute = j->recompute;
-    step(&c, m, &o, &b, 1);
-    for (int i = 0; i < j->steps; i++) seconds[i] = step(&c, m, &o, &b, i + 2);
+    for (int i = -1; i < j->steps; i++) { /* the first does not count */
+        const double start = qp_now();
+        bench_train_step(&c, m, &o, &b, i + 2);
+        if (i >= 0) seconds[i] = qp_now() - start;
+    }
     c.profile = &profile;
-    if (!j->recompute) step(&c, m, &o, &b, j->steps + 2);
+    if (!j->recompute) bench_train_step(&c, m, &o, &b, j->steps + 2);
     c.profile = NULL;
     const double pairs = 14.0 * (ROWS + 1) / 2 * (double)(cfg->layers * cfg->heads * cfg->head_dim);
     value[FLOPS_TOKEN] = 4 * (double)qp_model_matmul_parameters(m) + pairs;

@@ -2,6 +2,7 @@
 #ifndef QP_BENCH_MODELS_H
 #define QP_BENCH_MODELS_H
 #include "model/model.h"
+#include "optim/optim.h"
 
 /* Exits with the message when rc is not QP_OK: a benchmark has nobody to return to. */
 void bench_check(qp_status rc, const qp_err *err);
@@ -20,6 +21,8 @@ qp_model *bench_model(const bench_model_options *o);
 
 /* `documents` causal documents of `rows` random tokens each, every one with a target. */
 void bench_batch(qp_batch *b, int64_t documents, int64_t rows, int64_t vocab);
+/* Forward, backward, clipping, update; returns the mean loss before it. number counts from 1. */
+double bench_train_step(qp_ctx *c, qp_model *m, qp_optim *o, const qp_batch *b, int64_t number);
 /* The folder of models and data: $QP_SHARED, or ../shared. */
 const char *bench_shared(void);
 /* Bytes that may still be had without swapping, as the kernel says; 0 when it does not. */

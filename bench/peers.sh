@@ -130,6 +130,25 @@ peaks() { # the best seen so far: the clock drifts
     mv "$work/peaks.new" "$work/peaks"
 }
 
+# What a row's ratio rests on, for below the table: peak and held memory, or the points of the growth curve.
+note() {
+    case $1 in memory-* | growth-*) ;; *) return ;; esac
+    for side in q p; do
+        [ -s "$work/$side" ] || continue
+        awk -v name="$1" -v who=$side '{ v[$1] = $2 } END {
+            if (name ~ /^memory/) {
+                printf "%-20s %-5s peak %.2f GiB, weights, masters, gradients and moments %.2f GiB", name,
+                    who == "q" ? "quipu" : "peer", v["peak_bytes"] / 2 ^ 30, v["held_bytes"] / 2 ^ 30
+                if ("program_bytes" in v) printf ", before the model %.2f GiB", v["program_bytes"] / 2 ^ 30
+                print ""
+            } else if (who == "q")
+                printf "%-12s %8.3f ms a token, %7.3f GFLOP a token; attention: %.1f%% of operations%s\n", name,
+                    1e3 * v["seconds_a_token"], v["flops_a_token"] / 1e9, 100 * v["attention_flops_share"],
+                    "attention_time_share" in v ? sprintf(", %.1f%% of time", 100 * v["attention_time_share"]) : ""
+        }' "$work/$side" >>"$work/notes"
+    done
+}
+
 # row NAME QUIPU FIGURE LIMIT PEERS WANTED: a line of "$work/results"
 row() {
     rm -f "$work/q" "$work/p"
@@ -145,6 +164,7 @@ row() {
         done
     done
     [ "$peer" = none ] && [ "$5" != - ] && peer=missing
+    note "$1"
     touch "$work/q" "$work/p"
     rate=$(awk '$1 == "flops_per_s" || $1 == "bytes_per_s" { print $2 }' "$work/q" | tail -n 1)
     echo "$1|$3|$4|$(figure "$3" "$work/q")|$(figure "$3" "$work/p")|$rate|$state|$peer|$6" | tee -a "$work/results" |
@@ -163,5 +183,6 @@ peaks
 echo
 echo "limits, the best of before and after: $(tr '\n' ' ' <"$work/peaks")"
 awk -v head=1 -f bench/peers/table.awk "$work/peaks" "$work/results"
+[ ! -e "$work/notes" ] || { echo; cat "$work/notes"; }
 cp "$work/log" "$B/bench-peers.log"
 ! grep -q '|failed|' "$work/results"

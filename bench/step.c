@@ -39,8 +39,7 @@ static double loss_of(const qp_tensor *t)
     return t->storage == QP_F64 ? *(const double *)t->data : (double)*(const float *)t->data;
 }
 
-/* One step; returns the mean loss before it. */
-static double step(qp_ctx *c, qp_model *m, qp_optim *o, const qp_batch *b, int64_t number)
+double bench_train_step(qp_ctx *c, qp_model *m, qp_optim *o, const qp_batch *b, int64_t number)
 {
     qp_params *p = qp_model_params(m);
     qp_scope scope;
@@ -84,7 +83,7 @@ static void run(const void *arg, double *value)
     bench_check(qp_optim_init(&o, "adamw", &s, qp_model_params(m), &err), &err);
     bench_batch(&b, j->documents, j->rows, qp_model_config(m)->vocab_size);
     for (int i = -1; i < j->steps; i++) {
-        const double start = qp_now(), loss = step(&c, m, &o, &b, i + 2);
+        const double start = qp_now(), loss = bench_train_step(&c, m, &o, &b, i + 2);
         if (i >= 0) seconds[i] = qp_now() - start;
         value[i < 0 ? LOSS_FIRST : LOSS_LAST] = loss;
     }
