@@ -3,7 +3,8 @@
 # ratios. Peers are taken where they are: PEER_PYTHON=a python with torch, transformers, peft, gguf; LLAMA_CPP=the folder
 # of llama-bench and llama-perplexity; LLM_C=the folder of train_gpt2, or of its source. Models go into PEER_FILES (default: a temporary
 # folder, removed at the end). ROWS=name,name: only these. REPEAT=2: quipu, peer, quipu, peer; the better of each counts.
-# WITH=command: what each process runs under. 1 when a row failed.
+# WITH=command: what each process runs under. B/bench-peers.md is the table for a page, B/bench-peers.log what every
+# process printed. 1 when a row failed.
 set -u
 cd "$(dirname "$0")/.." || exit 2
 : "${B:=build}" "${QP_SHARED:=../shared}" "${PEER_FILES:=}" "${PEER_PYTHON:=}" "${LLAMA_CPP:=}" "${LLM_C:=}" "${ROWS:=}" "${REPEAT:=1}" "${WITH:=}"
@@ -171,18 +172,22 @@ row() {
         awk -f bench/peers/table.awk "$work/peaks" -
 }
 
-echo "bench-peers: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $threads threads, $(date -u +%Y-%m-%d)"
-peaks
-sed '/^#/d; /^ *$/d; s/ *| */|/g' bench/peers/rows >"$work/rows"
-while IFS='|' read -r name quipu fig limit peers wanted; do
-    if [ -n "$ROWS" ]; then case ",$ROWS," in *",$name,"*) ;; *) continue ;; esac fi
-    row "$name" "$quipu" "$fig" "$limit" "$peers" "$wanted"
-done <"$work/rows"
-peaks
-[ -s "$work/results" ] || { echo "bench-peers: no row of that name in bench/peers/rows: $ROWS" >&2; exit 2; }
-echo
-echo "limits, the best of before and after: $(tr '\n' ' ' <"$work/peaks")"
-awk -v head=1 -f bench/peers/table.awk "$work/peaks" "$work/results"
-[ ! -e "$work/notes" ] || { echo; cat "$work/notes"; }
-cp "$work/log" "$B/bench-peers.log"
-! grep -q '|failed|' "$work/results"
+main() { # whole in memory before it runs: the script may be edited meanwhile
+    echo "bench-peers: $(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1), $threads threads, $(date -u +%Y-%m-%d)"
+    peaks
+    sed '/^#/d; /^ *$/d; s/ *| */|/g' bench/peers/rows >"$work/rows"
+    while IFS='|' read -r name quipu fig limit peers wanted; do
+        if [ -n "$ROWS" ]; then case ",$ROWS," in *",$name,"*) ;; *) continue ;; esac fi
+        row "$name" "$quipu" "$fig" "$limit" "$peers" "$wanted"
+    done <"$work/rows"
+    peaks
+    [ -s "$work/results" ] || { echo "bench-peers: no row of that name in bench/peers/rows: $ROWS" >&2; exit 2; }
+    echo
+    echo "limits, the best of before and after: $(tr '\n' ' ' <"$work/peaks")"
+    awk -v head=1 -f bench/peers/table.awk "$work/peaks" "$work/results"
+    [ ! -e "$work/notes" ] || { echo; cat "$work/notes"; }
+    cp "$work/log" "$B/bench-peers.log"
+    awk -v head=1 -v md=1 -f bench/peers/table.awk "$work/peaks" "$work/results" >"$B/bench-peers.md"
+    ! grep -q '|failed|' "$work/results"
+}
+main; exit

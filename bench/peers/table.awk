@@ -1,4 +1,5 @@
 # peaks ("bf16 1.04e12"), then results (name|figure|limit|quipu|peer|rate|state|peer's state|wanted): a line a row.
+# head=1: with a head; md=1: as Markdown.
 function human(figure, v) {
     if (v == "") return "-"
     if (figure == "extra") return sprintf("%.2f GiB", v / 2 ^ 30)
@@ -29,7 +30,9 @@ BEGIN {
     FS = "|"
     while ((getline line < "/proc/cpuinfo") > 0) if (line ~ /^flags/) { amx = line ~ /amx_bf16/; break }
     format = "%-22s %14s %14s %7s %6s  %-34s %s\n"
-    if (head) printf format, "", "quipu", "peer", "ratio", "share", "wanted", ""
+    if (md) format = "| %s | %s | %s | %s | %s | %s | %s |\n"
+    if (head) printf format, md ? "row" : "", "quipu", "peer", "ratio", "share", "wanted", ""
+    if (head && md) print "|---|---|---|---|---|---|---|"
 }
 NR == FNR { split($0, p, " "); peak[p[1]] = p[2]; next }
 {
