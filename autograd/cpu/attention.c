@@ -78,11 +78,7 @@ static void finish(const attn *p, const attn_rows *w, const scratch *x, T *y, R 
     for (int64_t r = 0; r < w->rows; r++) {
         const int64_t at = w->at[r];
         const R *acc = x->acc + r * p->ep, sum = x->sum[r];
-        int64_t c = 0;
-        for (; c + QP_ATTN_PAD <= p->e; c += QP_ATTN_PAD)
-#pragma omp simd
-            for (int i = 0; i < QP_ATTN_PAD; i++) y[at + c + i] = ST(acc[c + i] / sum);
-        for (; c < p->e; c++) y[at + c] = ST(acc[c] / sum);
+        for (int64_t c = 0; c < p->e; c++) y[at + c] = ST(acc[c] / sum);
         if (lse) lse[at / p->e] = x->top[r] + LOG2(sum);
     }
 }

@@ -126,25 +126,25 @@ static inline void attn_across(E *to, const attn *p, const attn_rows *w, const T
     }
 }
 
-/* One row in the form along, and two rows (b NULL: one) in the form below; padded with zeros. The
-   inner loops are one vector: short rows spend no time in a remainder. */
+/* One row in the form along, and two rows (b NULL: one) in the form below; padded with zeros. */
 static inline void attn_along(H *to, const attn *p, const T *x)
 {
-    int64_t c = 0;
-    for (; c + QP_ATTN_PAD <= p->e; c += QP_ATTN_PAD)
+    const int64_t e = p->e, ep = p->ep;
 #pragma omp simd
-        for (int i = 0; i < QP_ATTN_PAD; i++) to[c + i] = take(x[c + i]);
-    for (; c < p->e; c++) to[c] = take(x[c]);
-    for (; c < p->ep; c++) to[c] = 0;
+    for (int64_t c = 0; c < e; c++) to[c] = take(x[c]);
+    for (int64_t c = e; c < ep; c++) to[c] = 0;
 }
 static inline void attn_below(E *to, const attn *p, const T *a, const T *b)
 {
-    int64_t c = 0;
-    for (; b && c + QP_ATTN_PAD <= p->e; c += QP_ATTN_PAD)
+    const int64_t e = p->e, ep = p->ep;
+    if (b) {
 #pragma omp simd
-        for (int i = 0; i < QP_ATTN_PAD; i++) to[c + i] = two(take(a[c + i]), take(b[c + i]));
-    for (; c < p->e; c++) to[c] = two(take(a[c]), b ? take(b[c]) : 0);
-    for (; c < p->ep; c++) to[c] = 0;
+        for (int64_t c = 0; c < e; c++) to[c] = two(take(a[c]), take(b[c]));
+    } else {
+#pragma omp simd
+        for (int64_t c = 0; c < e; c++) to[c] = two(take(a[c]), 0);
+    }
+    for (int64_t c = e; c < ep; c++) to[c] = 0;
 }
 
 /* Keys or values j .. j+kn-1 of one head in these forms. */

@@ -6,13 +6,13 @@
 #include <stdint.h>
 
 enum {
-    QP_ATTN_ROWS = 128,  /* rows of a tile, if a query's heads are fewer */
+    QP_ATTN_ROWS = 256,  /* rows of a tile, if a query's heads are fewer */
     QP_ATTN_KEYS = 64,   /* keys of a tile */
     QP_ATTN_LANES = 32,  /* rows that the widest build computes at once; tiles are padded to this */
     QP_ATTN_PLACES = 4,  /* numbers that say where a row is and what it sees */
     QP_ATTN_PAD = 16,    /* rows of dk and dv sums are padded to this: the widest vector */
     QP_ATTN_UNITS = 16,  /* backward: parallel pieces wanted of one long document */
-    QP_ATTN_SLICE = 128, /* queries that are worth a piece */
+    QP_ATTN_SLICE = 256, /* queries that are worth a piece */
 };
 
 static inline int64_t qp_attn_queries(int64_t h, int64_t g)
@@ -56,7 +56,7 @@ static inline int64_t qp_attn_fwd_slot(int64_t h, int64_t g, int64_t e)
 static inline int64_t qp_attn_bwd_slot(int64_t h, int64_t g, int64_t e)
 {
     const int64_t ep = qp_attn_pad(e);
-    return qp_attn_rows(h, g) * (5 * ep + 2 + QP_ATTN_PLACES) +
-           QP_ATTN_KEYS * (3 * ep + 5 * QP_ATTN_LANES);
+    return qp_attn_rows(h, g) * (5 * ep + 2 + QP_ATTN_PLACES + 2 * QP_ATTN_KEYS) +
+           QP_ATTN_KEYS * (3 * ep + 4 * QP_ATTN_LANES);
 }
 #endif
