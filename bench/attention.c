@@ -1,5 +1,6 @@
-/* Attention alone, as training meets it: causal documents. Operations: 4 E for every pair of a
-   query and a key it sees, for every head; backward 10 E. */
+/* Attention alone. As training meets it: causal documents; operations: 4 E for every pair of a
+   query and a key it sees, for every head; backward 10 E. As decoding does: one query over a cache.
+ */
 #include "bench/bench.h"
 #include "autograd/backend.h"
 #include "autograd/work.h"
@@ -72,6 +73,41 @@ static void run(const void *arg, double *value)
     }
 }
 
+/* One query over n keys; so many caches in turn that none is still in the CPU's: value[0] is the
+   mean time. */
+enum { CACHE_BYTES = 128 << 20 };
+static void decode(const void *arg, double *value)
+{
+    const job *j = arg;
+    const qp_kernels *k = qp_cpu_backend()->k[j->type];
+    const int64_t n = j->n, h = j->h, g = j->g, e = j->e, caches = CACHE_BYTES / (4 * n * g * e);
+    const size_t bytes = qp_storage_bytes(j->type, n * g * e);
+    if (j->threads) omp_set_num_threads(j->threads);
+    char *keys = malloc(caches * bytes), *values_ = malloc(caches * bytes);
+    void *q = values(j->type, h * e, 1), *y = values(j->type, h * e, 2),
+         *some = values(j->type, n * g * e, 3);
+    void *work = aligned_alloc(64, (qp_attn_fwd_work(j->type, 1, n, h, g, e) + 63) / 64 * 64);
+    const int32_t first = 0, last = (int32_t)n - 1;
+    for (int64_t c = 0; c < caches; c++) {
+        memcpy(keys + c * bytes, some, bytes);
+        memcpy(values_ + c * bytes, some, bytes);
+    }
+    const double start = qp_now();
+    int64_t calls = 0;
+    for (; qp_now() < start + 0.5; calls++) {
+        const size_t at = calls % caches * bytes;
+        k->attn_fwd(y, NULL, work, q, keys + at, values_ + at, &first, &last, 1, n, h, g, e);
+    }
+    value[0] = (qp_now() - start) / (double)calls;
+    value[1] = 2 * (double)bytes / value[0];
+}
+
+static const job caches[] = {
+    { "SmolLM2", QP_BF16, 512, 1, 9, 3, 64, 0 },    { "SmolLM2", QP_BF16, 2048, 1, 9, 3, 64, 0 },
+    { "SmolLM2", QP_BF16, 8192, 1, 9, 3, 64, 0 },   { "1B shape", QP_BF16, 512, 1, 32, 8, 64, 0 },
+    { "1B shape", QP_BF16, 2048, 1, 32, 8, 64, 0 }, { "1B shape", QP_BF16, 8192, 1, 32, 8, 64, 0 },
+};
+
 int bench_attention(void)
 {
     printf("%-10s %-5s %9s %10s %7s   %-25s %s\n", "", "type", "rows", "heads", "threads",
@@ -87,6 +123,15 @@ int bench_attention(void)
                j->threads ? j->threads : qp_cpu_count(), r.value[0] * 1e3,
                4 * r.value[2] / r.value[0] / 1e9, r.value[1] * 1e3,
                10 * r.value[2] / r.value[1] / 1e9);
+    }
+    for (size_t i = 0; i < sizeof caches / sizeof *caches; i++) {
+        const job *j = &caches[i];
+        bench_result r;
+        if (!bench_child(decode, j, &r)) return 1;
+        printf("%-10s %-5s  1 x %4lld %2lld/%lld x %3lld %7d   %7.3f ms %5.1f GB/s: one query\n",
+               j->name, qp_storages[j->type].name, (long long)j->n, (long long)j->h,
+               (long long)j->g, (long long)j->e, j->threads ? j->threads : qp_cpu_count(),
+               r.value[0] * 1e3, r.value[1] / 1e9);
     }
     return 0;
 }
