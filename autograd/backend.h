@@ -27,6 +27,7 @@ const qp_backend *qp_null_backend(void); /* computes nothing; for planning */
 /* Threads of every kernel that the calling thread starts from now on; 0 leaves OpenMP's number: all
    CPUs, or OMP_NUM_THREADS. */
 void qp_cpu_threads(int threads);
+int qp_cpu_thread_count(void); /* what the calling thread's kernels have now */
 
 /* For main to call first, if it wants; nothing of the library does. OpenBLAS and OpenMP read their
    settings while a program is being loaded, so it runs itself once again with the right ones in its

@@ -55,13 +55,6 @@ static void banner_plan(qp_session *r)
     qp_buf_release(&memory);
 }
 
-/* As the kernels count: the option, OpenMP's variable, the machine. */
-static int threads(const qp_session *r)
-{
-    const char *omp = getenv("OMP_NUM_THREADS");
-    return r->o->threads ? (int)r->o->threads : omp ? atoi(omp) : qp_cpu_count();
-}
-
 void qp_session_banner(qp_session *r)
 {
     const qp_options *o = r->o;
@@ -81,7 +74,7 @@ void qp_session_banner(qp_session *r)
     qp_metrics_text(&r->metrics,
                     "kernels  %s, %s, %s, %d threads | product peak %.0f GFLOP/s | seed %lld",
                     r->ctx.be->name, qp_storages[r->s.compute].name,
-                    qp_kernel_origin(r->ctx.be, "matmul_nt", r->s.compute), threads(r),
+                    qp_kernel_origin(r->ctx.be, "matmul_nt", r->s.compute), qp_cpu_thread_count(),
                     r->peak_flops / 1e9, (long long)o->seed);
 }
 
@@ -131,7 +124,7 @@ static qp_status write_run_json(qp_session *r, qp_err *err)
     text(&w, "data_sha256", r->s.data_hash);
     integer(&w, "documents", r->s.train.documents);
     integer(&w, "tokens", r->s.train.n);
-    integer(&w, "threads", threads(r));
+    integer(&w, "threads", qp_cpu_thread_count());
     integer(&w, "seed", r->o->seed);
     text(&w, "binary_sha256", binary);
     qp_json_key(&w, "versions");

@@ -7,6 +7,7 @@
 #    include <cpuid.h>
 #endif
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -230,6 +231,8 @@ void qp_cpu_threads(int threads)
     if (threads > 0) omp_set_num_threads(threads);
 }
 
+int qp_cpu_thread_count(void) { return omp_get_max_threads(); }
+
 /* True when the environment lacked `name` and now has it. */
 static bool suggest(const char *name, const char *value)
 {
@@ -257,6 +260,25 @@ static bool suggest_all(void)
     return changed | suggest("GOMP_SPINCOUNT", getenv("OMP_WAIT_POLICY") ? NULL : "1000");
 }
 
+/* With OMP_PROC_BIND libgomp has by now bound this thread to the first of its places; run again,
+   the program would think the machine has no other CPU, and work on that alone (at 57 % of the
+   speed of two). */
+static void unbind(void)
+{
+    cpu_set_t all;
+    CPU_ZERO(&all);
+    for (int place = 0; place < omp_get_num_places(); place++) {
+        const int n = omp_get_place_num_procs(place);
+        int *cpu = calloc((size_t)n + 1, sizeof *cpu);
+        if (!cpu) return;
+        omp_get_place_proc_ids(place, cpu);
+        for (int i = 0; i < n; i++)
+            if (cpu[i] < CPU_SETSIZE) CPU_SET(cpu[i], &all);
+        free(cpu);
+    }
+    if (CPU_COUNT(&all)) (void)sched_setaffinity(0, sizeof all, &all);
+}
+
 /* Where the program cannot be run again it goes on as it is: slower, not wrong. */
 void qp_cpu_prepare(int argc, char **argv)
 {
@@ -270,6 +292,7 @@ void qp_cpu_prepare(int argc, char **argv)
     if (n <= 0 || !suggest_all()) return;
     path[n] = '\0';
     setenv(mark, "1", 1);
+    unbind();
     execv(path, argv);
     unsetenv(mark);
 }

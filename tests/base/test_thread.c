@@ -1,6 +1,8 @@
 #include "base/batch.h"
 #include "base/thread.h"
 #include "tests/suites.h"
+#include <unistd.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 
 enum { COUNT = 10000 };
@@ -62,6 +64,58 @@ START_TEST(a_batch_lays_documents_end_to_end)
 }
 END_TEST
 
+typedef struct {
+    atomic_int at; /* how far the work is, and how far it may go */
+    atomic_int may;
+} stages;
+
+static void wait_for(atomic_int *value, int least)
+{
+    while (atomic_load(value) < least) usleep(100);
+}
+
+static void in_stages(qp_task *t, void *arg)
+{
+    stages *s = arg;
+    wait_for(&s->may, 1);
+    atomic_store(&s->at, 1);
+    qp_task_pass(t);
+    wait_for(&s->may, 2);
+    atomic_store(&s->at, 2);
+}
+
+START_TEST(a_task_is_waited_for_at_its_point_and_at_its_end)
+{
+    stages s = { 0 };
+    qp_task *t = qp_task_start("test", in_stages, &s);
+    ck_assert(!qp_task_ended(t));
+    atomic_store(&s.may, 1);
+    qp_task_await_pass(t);
+    ck_assert_int_eq(atomic_load(&s.at), 1);
+    ck_assert(!qp_task_ended(t));
+    atomic_store(&s.may, 2);
+    qp_task_finish(t);
+    ck_assert_int_eq(atomic_load(&s.at), 2);
+}
+END_TEST
+
+static void at_once(qp_task *t, void *arg)
+{
+    (void)t;
+    atomic_store((atomic_int *)arg, 1);
+}
+
+START_TEST(a_task_that_never_says_so_passes_with_its_end)
+{
+    atomic_int done = 0;
+    qp_task *t = qp_task_start("test", at_once, &done);
+    qp_task_await_pass(t);
+    ck_assert_int_eq(atomic_load(&done), 1);
+    while (!qp_task_ended(t)) usleep(100);
+    qp_task_finish(t);
+}
+END_TEST
+
 Suite *suite_thread(void)
 {
     Suite *s = suite_create("thread");
@@ -71,6 +125,8 @@ Suite *suite_thread(void)
     tcase_add_test(t, the_work_is_done_even_when_no_thread_can_be_made);
     tcase_add_test(t, there_is_a_cpu_and_time_goes_on);
     tcase_add_test(t, a_batch_lays_documents_end_to_end);
+    tcase_add_test(t, a_task_is_waited_for_at_its_point_and_at_its_end);
+    tcase_add_test(t, a_task_that_never_says_so_passes_with_its_end);
     suite_add_tcase(s, t);
     return s;
 }

@@ -3,6 +3,7 @@
 #include "base/asan.h"
 #include "tests/data/corpora.h"
 #include "tests/model/tiny.h"
+#include "tests/support/allocations.h"
 #include "tests/suites.h"
 #include "train/plan.h"
 #include <math.h>
@@ -196,6 +197,40 @@ START_TEST(the_planned_peak_is_the_real_one_to_the_byte)
 }
 END_TEST
 
+/* The first steps find the places of everything; from then on a step takes no memory from anybody:
+   not from the arena's unused end, not from malloc, not a page from the kernel. Every step of this
+   corpus is an epoch; the loader, which packs each anew, is kept in the first. */
+START_TEST(from_the_third_step_on_no_memory_is_asked_for)
+{
+    bench b;
+    qp_err err = { 0 };
+    qp_step_result r;
+    qp_position p = { 0 };
+    struct rusage before, after;
+    int64_t asked = 0;
+    int failed = 0;
+    size_t peak = 0;
+    open_bench(&b, _i & 1 ? QP_BF16 : QP_F32, _i & 2, 2);
+    b.c.recompute = _i & 4;
+    for (int64_t step = 1; step <= 5; step++) {
+        if (step == 3) {
+            peak = b.c.arena.peak;
+            getrusage(RUSAGE_SELF, &before);
+            asked = test_allocations();
+        }
+        p = (qp_position){ 0 };
+        failed |= qp_step(&b.s, &p, 2, step, step, &r, &err);
+    }
+    asked = test_allocations() - asked;
+    getrusage(RUSAGE_SELF, &after);
+    ck_assert_msg(!failed, "%s", err.msg); /* not in between: Check itself asks for memory */
+    ck_assert_uint_eq(b.c.arena.peak, peak);
+    ck_assert_int_eq(asked, 0);
+    ck_assert_int_le(after.ru_minflt - before.ru_minflt, 4); /* stacks of threads */
+    close_bench(&b);
+}
+END_TEST
+
 /* Every thread has a work area: 512 of them take more than a gigabyte. */
 START_TEST(the_peak_is_measured_with_any_number_of_threads)
 {
@@ -233,6 +268,7 @@ Suite *suite_micro_steps(void)
     tcase_add_test(t, the_tree_is_the_sum_of_its_subtrees_to_the_last_bit);
     tcase_add_test(t, a_step_that_is_stopped_changes_nothing);
     tcase_add_loop_test(t, the_planned_peak_is_the_real_one_to_the_byte, 0, 8);
+    tcase_add_loop_test(t, from_the_third_step_on_no_memory_is_asked_for, 0, 8);
     tcase_add_test(t, the_peak_is_measured_with_any_number_of_threads);
 #ifndef QP_ASAN
     tcase_add_test(t, a_step_is_planned_under_a_limit_on_address_space);
