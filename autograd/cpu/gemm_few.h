@@ -22,6 +22,8 @@ INLINE __m512 multiply_add(__m512 sum, const A *x, __m512i w);
 
 /* WIDE values from depth k on of a row, in the product's type; k is a multiple of WIDE. */
 typedef __m512i load_fn(const uint8_t *row, int64_t k);
+/* The same of sixteen rows, turned: r[step] lane is a row. */
+typedef void turned_fn(__m512i r[LANES], const uint8_t *w, int64_t ld, int64_t k);
 
 /* out[step] lane = in[lane] step, for sixteen 4-byte steps. */
 INLINE void turn16(__m512i r[LANES])
@@ -58,72 +60,91 @@ INLINE void multiply_steps(__m512 *sum, const int rows, const A *const *x, int64
 
 /* The last values of a depth that is no multiple of WIDE: zeros behind them. */
 INLINE void multiply_rest(__m512 *sum, const int rows, const A *const *x, const qp_few *f,
-                          const uint8_t *w, int64_t ld, load_fn *load)
+                          const uint8_t *w, int64_t ld, turned_fn *turned)
 {
     const int64_t k = f->depth / WIDE * WIDE, rest = f->depth - k;
     const size_t value = (size_t)qp_storages[f->w->storage].bytes;
     A end[QP_FEW_ROWS][WIDE] = { 0 };
     const A *ends[QP_FEW_ROWS];
-    uint8_t row[ROW_BYTES] = { 0 };
+    uint8_t row[LANES][ROW_BYTES] = { 0 };
     __m512i r[LANES];
     for (int i = 0; i < rows; i++) ends[i] = memcpy(end[i], x[i] + k, (size_t)rest * sizeof(A));
-    for (int i = 0; i < LANES; i++) {
-        memcpy(row, w + i * ld + (size_t)k * value, (size_t)rest * value);
-        r[i] = load(row, 0);
-    }
-    turn16(r);
+    for (int i = 0; i < LANES; i++)
+        memcpy(row[i], w + i * ld + (size_t)k * value, (size_t)rest * value);
+    turned(r, row[0], ROW_BYTES, 0);
     multiply_steps(sum, rows, ends, 0, r, (int)((rest + PER - 1) / PER));
 }
 
-/* The next sixteen rows lie behind these: they are fetched at the pace at which these are read. */
-INLINE void sixteen(__m512 *sum, const int rows, const A *const *x, const qp_few *f, int64_t col,
-                    load_fn *load)
+/* `groups` of sixteen rows from w0+col on. The rows that come next lie behind these: they are
+   fetched at the pace at which these are read. */
+INLINE void block(__m512 *sum, const int rows, const int groups, const A *const *x, const qp_few *f,
+                  int64_t col, turned_fn *turned)
 {
     const int64_t ld = (int64_t)qp_storage_bytes(f->w->storage, f->depth);
-    const uint8_t *w = (const uint8_t *)f->w->data + (f->w0 + col) * ld, *ahead = w + LANES * ld;
     const int64_t pace = (int64_t)qp_storage_bytes(f->w->storage, LANES * WIDE);
-    for (int i = 0; i < rows; i++) sum[i] = _mm512_setzero_ps();
+    const uint8_t *w = (const uint8_t *)f->w->data + (f->w0 + col) * ld,
+                  *ahead = w + groups * LANES * ld;
+    for (int i = 0; i < groups * rows; i++) sum[i] = _mm512_setzero_ps();
     int64_t k = 0;
-    for (; k + WIDE <= f->depth; k += WIDE, ahead += pace) {
-        __m512i r[LANES];
-        for (int i = 0; i < LANES; i++) r[i] = load(w + i * ld, k);
-        for (int64_t b = 0; b < pace; b += 64) _mm_prefetch((const char *)ahead + b, _MM_HINT_T0);
-        turn16(r);
-        multiply_steps(sum, rows, x, k, r, STEPS);
-    }
-    if (k < f->depth) multiply_rest(sum, rows, x, f, w, ld, load);
+    for (; k + WIDE <= f->depth; k += WIDE)
+#pragma GCC unroll 2 /* or the sums go through memory */
+        for (int g = 0; g < groups; g++, ahead += pace) {
+            __m512i r[LANES];
+            turned(r, w + g * LANES * ld, ld, k);
+            for (int64_t b = 0; b < pace; b += 64)
+                _mm_prefetch((const char *)ahead + b, _MM_HINT_T0);
+            multiply_steps(sum + g * rows, rows, x, k, r, STEPS);
+        }
+    for (int g = 0; k < f->depth && g < groups; g++)
+        multiply_rest(sum + g * rows, rows, x, f, w + g * LANES * ld, ld, turned);
 }
 
 /* The last sixteen end with W's last row: they may begin with rows that were done before. */
-INLINE void columns(const qp_few *f, const int rows, load_fn *load)
+INLINE void columns(const qp_few *f, const int rows, const int groups, turned_fn *turned)
 {
-    __m512 sum[QP_FEW_ROWS];
+    __m512 sum[2 * QP_FEW_ROWS];
     const A *x[QP_FEW_ROWS]; /* the last row of x stands for what is missing */
     for (int i = 0; i < rows; i++)
         x[i] = (const A *)f->a + (i < f->rows ? i : f->rows - 1) * f->lda;
-    for (int64_t j = 0; j < f->cols; j += LANES) {
+    int64_t j = 0;
+    for (; j + groups * LANES <= f->cols; j += groups * LANES) {
+        block(sum, rows, groups, x, f, j, turned);
+        for (int g = 0; g < groups; g++)
+            for (int i = 0; i < rows && i < f->rows; i++)
+                _mm512_storeu_ps(f->c + i * f->ldc + j + g * LANES, sum[g * rows + i]);
+    }
+    for (; j < f->cols; j += LANES) {
         const int64_t left = f->cols - j, skip = left < LANES ? LANES - left : 0;
-        sixteen(sum, rows, x, f, j - skip, load);
+        block(sum, rows, 1, x, f, j - skip, turned);
         for (int i = 0; i < rows && i < f->rows; i++) {
-            float *c = f->c + i * f->ldc + j, lane[LANES];
-            _mm512_storeu_ps(skip ? lane : c, sum[i]);
-            if (skip) memcpy(c, lane + skip, (size_t)left * sizeof *c);
+            float lane[LANES];
+            _mm512_storeu_ps(lane, sum[i]);
+            memcpy(f->c + i * f->ldc + j, lane + skip, (size_t)(LANES - skip) * sizeof *lane);
         }
     }
 }
 
 /* A row count in between costs what the next does. */
-INLINE void few(const qp_few *f, load_fn *load)
+INLINE void few(const qp_few *f, const int groups, turned_fn *turned)
 {
     if (f->rows == 1)
-        columns(f, 1, load);
+        columns(f, 1, groups, turned);
     else if (f->rows == 2)
-        columns(f, 2, load);
+        columns(f, 2, groups, turned);
     else if (f->rows <= 4)
-        columns(f, 4, load);
+        columns(f, 4, groups, turned);
     else
-        columns(f, 8, load);
+        columns(f, 8, groups, turned);
 }
-#define FEW(storage)                                                                               \
-    static void few_##storage(const qp_few *f) { few(f, load_##storage); }
+#define FEW(storage, groups)                                                                       \
+    static void few_##storage(const qp_few *f) { few(f, groups, turned_##storage); }
+/* For a storage that has load_storage. One group: two would not stay in L1 beside what is fetched.
+ */
+#define FEW_BY_ROWS(storage)                                                                       \
+    INLINE void turned_##storage(__m512i r[LANES], const uint8_t *w, int64_t ld, int64_t k)        \
+    {                                                                                              \
+        for (int i = 0; i < LANES; i++) r[i] = load_##storage(w + i * ld, k);                      \
+        turn16(r);                                                                                 \
+    }                                                                                              \
+    FEW(storage, 1)
 #endif

@@ -43,35 +43,87 @@ INLINE __m512i load_q8_0(const uint8_t *row, int64_t k)
     return rounded(_mm512_mul_ps(low, d), _mm512_mul_ps(high, d));
 }
 
-/* A block of nibbles has sixteen values: they are rounded once and looked up. The low nibbles are
-   the block's first half; what stands above the four bits picks one of two equal tables. */
-INLINE __m512i look_up(__m512 values, const uint8_t *nibbles)
+/* The 128 bits at p of rows 0, 2, 4 and 6. */
+INLINE __m512i every_other(const uint8_t *p, int64_t ld)
 {
-    const __m256i bytes = _mm256_broadcastsi128_si256(_mm_loadu_si128((const __m128i *)nibbles));
-    const __m512i down = _mm512_inserti64x4(_mm512_setzero_si512(), _mm256_set1_epi16(4), 1);
-    const __m512i at = _mm512_srlv_epi16(_mm512_cvtepu8_epi16(bytes), down);
-    return _mm512_permutexvar_epi16(at, rounded(values, values));
+    const __m512i r = _mm512_castsi128_si512(_mm_loadu_si128((const __m128i *)p));
+    const __m512i r2 = _mm512_inserti32x4(r, _mm_loadu_si128((const __m128i *)(p + 2 * ld)), 1);
+    const __m512i r4 = _mm512_inserti32x4(r2, _mm_loadu_si128((const __m128i *)(p + 4 * ld)), 2);
+    return _mm512_inserti32x4(r4, _mm_loadu_si128((const __m128i *)(p + 6 * ld)), 3);
 }
 
-INLINE __m512i load_q4_0(const uint8_t *row, int64_t k)
+/* The f16 at p of each row, in its lane. */
+INLINE __m512 scales(const uint8_t *p, int64_t ld)
 {
-    const uint8_t *b = row + k / 32 * 18;
+    short h[LANES];
+    for (int i = 0; i < LANES; i++) memcpy(&h[i], p + i * ld, sizeof *h);
+    return _mm512_cvtph_ps(_mm256_setr_epi16(h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7], h[8],
+                                             h[9], h[10], h[11], h[12], h[13], h[14], h[15]));
+}
+
+/* One value of a block of nibbles: the last four bits of `at` look it up. */
+INLINE __m512 nibble(__m512i at, __m512 values, __m512 d, __m512 m, const bool minima)
+{
+    const __m512 v = _mm512_permutexvar_ps(at, values);
+    return minima ? _mm512_fmadd_ps(v, d, m) : _mm512_mul_ps(v, d);
+}
+
+/* A block of nibbles of sixteen rows. The bytes are turned while they are few, four of a row a
+   lane; then two lanes side by side get two bytes of a row, which makes pairs of the rounded
+   values, rows 0 to 7 and 8 to 15. Low nibbles are the first half of a block. With two groups at
+   once 32 values take 1.2 ns, where a table looked up row by row took 1.4. */
+INLINE void turned_nibbles(__m512i r[LANES], const uint8_t *q, int64_t ld, __m512 values, __m512 d,
+                           __m512 m, const bool minima)
+{
+    const __m512i low = _mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7),
+                  high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+    const __m512 ds[] = { _mm512_permutexvar_ps(low, d), _mm512_permutexvar_ps(high, d) },
+                 ms[] = { _mm512_permutexvar_ps(low, m), _mm512_permutexvar_ps(high, m) };
+    __m512i z[4], t[4];
+    for (int i = 0; i < 4; i++) z[i] = every_other(q + (i < 2 ? i : 6 + i) * ld, ld);
+    for (int i = 0; i < 4; i += 2) {
+        t[i] = _mm512_unpacklo_epi32(z[i], z[i + 1]);
+        t[i + 1] = _mm512_unpackhi_epi32(z[i], z[i + 1]);
+    }
+    for (int i = 0; i < 2; i++) {
+        z[2 * i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
+        z[2 * i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
+    }
+    for (int i = 0; i < 4; i++)
+        for (int pair = 0; pair < 2; pair++) {
+            __m512 v[2][2]; /* of low and high nibbles, of both sides */
+            for (int s = 0; s < 2; s++) {
+                const int at = 8 * s + 2 * pair;
+                const __m512i byte =
+                    _mm512_shuffle_epi8(z[i], _mm512_set4_epi32(at + 5, at + 4, at + 1, at));
+                v[0][s] = nibble(byte, values, ds[s], ms[s], minima);
+                v[1][s] = nibble(_mm512_srli_epi32(byte, 4), values, ds[s], ms[s], minima);
+            }
+            r[2 * i + pair] = rounded(v[0][0], v[0][1]);
+            r[8 + 2 * i + pair] = rounded(v[1][0], v[1][1]);
+        }
+}
+
+INLINE void turned_q4_0(__m512i r[LANES], const uint8_t *w, int64_t ld, int64_t k)
+{
+    const uint8_t *b = w + k / 32 * 18;
     const __m512 q = _mm512_setr_ps(-8, -7, -6, -5, -4, -3, -2, -1, 0, 1, 2, 3, 4, 5, 6, 7);
-    return look_up(_mm512_mul_ps(q, scale(b)), b + 2);
+    const __m512 d = scales(b, ld);
+    turned_nibbles(r, b + 2, ld, q, d, d, false);
 }
 
-INLINE __m512i load_q4_1(const uint8_t *row, int64_t k)
+INLINE void turned_q4_1(__m512i r[LANES], const uint8_t *w, int64_t ld, int64_t k)
 {
-    const uint8_t *b = row + k / 32 * 20;
+    const uint8_t *b = w + k / 32 * 20;
     const __m512 q = _mm512_setr_ps(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-    return look_up(_mm512_fmadd_ps(q, scale(b), scale(b + 2)), b + 4);
+    turned_nibbles(r, b + 4, ld, q, scales(b, ld), scales(b + 2, ld), true);
 }
 
-FEW(bf16)
-FEW(f16)
-FEW(q8_0)
-FEW(q4_0)
-FEW(q4_1)
+FEW_BY_ROWS(bf16)
+FEW_BY_ROWS(f16)
+FEW_BY_ROWS(q8_0)
+FEW(q4_0, 2)
+FEW(q4_1, 2)
 
 qp_few_fn *qp_few_bf16(qp_storage weight, qp_storage compute)
 {

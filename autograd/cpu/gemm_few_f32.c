@@ -81,7 +81,7 @@ INLINE __m512 rounded(__m512 v)
     {                                                                                              \
         return _mm512_castps_si512(value);                                                         \
     }                                                                                              \
-    FEW(name)
+    FEW_BY_ROWS(name)
 #define BOTH(storage)                                                                              \
     LOAD(storage, values_##storage(row, k))                                                        \
     LOAD(storage##_rounded, rounded(values_##storage(row, k)))
