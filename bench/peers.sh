@@ -27,7 +27,7 @@ file() {
     *) path=$files/$1.gguf; make="${1%-*} ${1#*-} $gguf $path.new" ;;
     esac
     [ -e "$path" ] && return
-    [ -n "$PEER_PYTHON" ] || return
+    [ -n "$PEER_PYTHON" ] || return 3
     rm -rf "$path.new"
     if [ -n "$make" ]; then # shellcheck disable=SC2086
         "$PEER_PYTHON" bench/peers/models.py $make
@@ -37,19 +37,16 @@ file() {
 }
 
 torch() { # allocator, script and its arguments
-    [ -n "$PEER_PYTHON" ] || return 3
     preload=$1 script=$2
     shift 2
     LD_PRELOAD=$preload OMP_NUM_THREADS=$threads $WITH "$PEER_PYTHON" "bench/peers/$script" "$@"
 }
 llama_bench() { # model, tokens
-    [ -x "$LLAMA_CPP/llama-bench" ] && [ -e "$1" ] || return 3
     $WITH "$LLAMA_CPP/llama-bench" -m "$1" -p 0 -n "$2" -r 3 -t "$threads" -o jsonl |
         sed -n 's/.*"avg_ts": \([0-9.]*\).*/tokens_per_s \1/p'
 }
 # Its clock stands at the head of each line, minutes.seconds.milliseconds.microseconds.
 llama_perplexity() { # model, windows (0: all)
-    [ -x "$LLAMA_CPP/llama-perplexity" ] && [ -e "$1" ] || return 3
     if [ "$2" = 0 ]; then set -- "$1"; else set -- "$1" --chunks "$2"; fi
     model=$1
     shift
@@ -59,8 +56,6 @@ llama_perplexity() { # model, windows (0: all)
         /Final estimate/ { print "tokens_per_s", n * 512 / (clock($1) - start) }'
 }
 llm_c() { # its steps after the first; it is stopped after the sixth
-    [ -e "$LLM_C/train_gpt2.c" ] || [ -x "$LLM_C/train_gpt2" ] || return 3
-    [ -e "$1" ] || return 3
     program=$(cd "$LLM_C" && pwd)/train_gpt2
     if [ ! -x "$program" ]; then
         program=$1/train_gpt2
@@ -72,10 +67,20 @@ llm_c() { # its steps after the first; it is stopped after the sixth
                 if (n == 6) print "tokens_per_s", 256 / (ms[3] + ms[4]) * 2000 }'
 }
 
+is_here() {
+    case $1 in
+    quipu*) ;;
+    torch*) [ -n "$PEER_PYTHON" ] ;;
+    llama-*) [ -x "$LLAMA_CPP/$1" ] ;;
+    llm.c) [ -x "$LLM_C/train_gpt2" ] || [ -e "$LLM_C/train_gpt2.c" ] ;;
+    esac
+}
+
 # Runs one command of the table; its lines "name value" to stdout. 3: not here.
 run() {
+    is_here "$1" || return 3
     for word; do
-        case $word in @text | @shakespeare) ;; @*) file "${word#@}" >&2 || return 1 ;; esac
+        case $word in @text | @shakespeare) ;; @*) file "${word#@}" >&2 || return ;; esac
     done
     # shellcheck disable=SC2046,SC2086
     set -- $(echo "$*" | sed "s|@text|$text|g; s|@shakespeare|$QP_SHARED/data/tinyshakespeare.txt|g; s|@hf|$files/hf|g; s|@\([^ ]*\)|$files/\1.gguf|g")
@@ -88,7 +93,7 @@ run() {
     torch-glibc) torch "" "$@" ;;
     llama-bench) llama_bench "$@" ;;
     llama-perplexity) llama_perplexity "$@" ;;
-    llm.c) file llmc >&2 && llm_c "$files/llmc" ;;
+    llm.c) file llmc >&2 || return && llm_c "$files/llmc" ;;
     esac
 }
 

@@ -29,8 +29,8 @@ static const job jobs[] = {
     { "full-135m-f32", "smollm2", false, QP_F32, 4, 512, 2 },
     { "full-15m", "15m", false, QP_BF16, 16, 256, 7 },
     { "full-15m-f32", "15m", false, QP_F32, 16, 256, 5 },
-    { "full-124m", "124m", false, QP_BF16, 4, 64, 7 },
-    { "full-124m-f32", "124m", false, QP_F32, 4, 64, 7 },
+    { "full-124m", "124m", false, QP_BF16, 4, 64, 15 },
+    { "full-124m-f32", "124m", false, QP_F32, 4, 64, 9 },
 };
 enum { JOBS = sizeof jobs / sizeof *jobs, SHOWN_MOST = 16 };
 
