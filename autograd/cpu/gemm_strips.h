@@ -128,20 +128,38 @@ static void fetch(const qp_tile *t, int64_t first, int64_t lines, int64_t k, int
             __builtin_prefetch(b + i * t->ldb * (int64_t)sizeof(V) + at, 0, 2);
 }
 
-/* All columns of `rows` rows from i0 on, at depth k. */
+/* The block that is stored two blocks on: a line that comes from memory takes as long as a block.
+ */
+static void fetch_end(const strip *s, int64_t i, int64_t rows)
+{
+    const qp_tile *t = s->t;
+    const qp_finish *f = s->last ? t->finish : NULL;
+    const size_t size = !f || f->wide ? sizeof(S) : sizeof(V);
+    const int64_t ld = f ? f->ld : t->ldc;
+    const char *y = (const char *)(f ? f->y : t->c);
+    for (int64_t l = i; l < i + MR && l < rows; l++)
+        for (size_t at = 0; at < NR * size; at += 64)
+            __builtin_prefetch(y + (size_t)((s->i0 + l) * ld + s->j) * size + at, 1);
+}
+
+/* All columns of `rows` rows from i0 on, at depth k; as many strips of B at once as fill L1, so
+   that rows of a product of little depth are stored as they lie. */
 static void rows_of_tile(strip s, int64_t rows, int64_t k, int64_t depth)
 {
     E *a = s.t->work, *b = a + A_BYTES / sizeof(E);
+    const int64_t cols = s.t->cols, wide = (STEPS / s.steps) * NR, size = s.steps * NR;
     if (s.packed) strips_of_a(a, s.t, s.i0, rows, k, depth);
     s.a = s.packed ? (const V *)a : (const V *)s.t->a + s.i0 * s.t->lda + k;
-    s.b = b;
-    for (s.j = 0; s.j < s.t->cols; s.j += NR) {
-        const int64_t cols = least(NR, s.t->cols - s.j);
-        const int64_t next = least(NR, s.t->cols - s.j - cols);
-        strip_of_b(b, s.t, s.j, cols, k, depth);
+    for (int64_t j = 0; j < cols; j += wide) {
+        const int64_t end = least(cols, j + wide), next = least(wide, cols - end);
+        for (s.b = b, s.j = j; s.j < end; s.j += NR)
+            strip_of_b(b + (s.j - j) / NR * size, s.t, s.j, least(NR, end - s.j), k, depth);
         for (int64_t i = 0; i < rows; i += MR) {
-            fetch(s.t, s.j + NR, next, k, depth, i / MR, (rows + MR - 1) / MR);
-            one(&s, i, least(MR, rows - i), cols);
+            fetch(s.t, end, next, k, depth, i / MR, (rows + MR - 1) / MR);
+            for (s.b = b, s.j = j; s.j < end; s.j += NR, s.b += size) {
+                fetch_end(&s, i + 2 * MR, rows);
+                one(&s, i, least(MR, rows - i), least(NR, end - s.j));
+            }
         }
     }
 }
