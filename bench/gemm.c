@@ -12,18 +12,19 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NT, NN, TN, KINDS };
+enum { NT, NN, TN, KINDS, ONE_THREAD = KINDS };
 static const struct {
     const char *what;
     int64_t n, m, k;
 } shapes[] = {
-    { "1B, up", 512, 8192, 2048 },     { "1B, up", 2048, 8192, 2048 },
-    { "1B, down", 512, 2048, 8192 },   { "1B, LoRA a", 512, 16, 2048 },
-    { "1B, LoRA b", 512, 2048, 16 },   { "135M, up", 2048, 1536, 576 },
-    { "135M, down", 2048, 576, 1536 }, { "135M, q", 512, 576, 576 },
-    { "135M, head", 512, 4096, 576 },  { "15M, up", 4096, 768, 288 },
-    { "15M, q", 4096, 288, 288 },      { "1B, one row", 1, 8192, 2048 },
-    { "135M, one row", 1, 1536, 576 },
+    { "1B, up", 64, 8192, 2048 },     { "1B, up", 128, 8192, 2048 },
+    { "1B, up", 256, 8192, 2048 },    { "1B, up", 512, 8192, 2048 },
+    { "1B, up", 2048, 8192, 2048 },   { "1B, down", 512, 2048, 8192 },
+    { "1B, LoRA a", 512, 16, 2048 },  { "1B, LoRA b", 512, 2048, 16 },
+    { "135M, up", 2048, 1536, 576 },  { "135M, down", 2048, 576, 1536 },
+    { "135M, q", 512, 576, 576 },     { "135M, head", 512, 4096, 576 },
+    { "15M, up", 4096, 768, 288 },    { "15M, q", 4096, 288, 288 },
+    { "1B, one row", 1, 8192, 2048 }, { "135M, one row", 1, 1536, 576 },
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
@@ -124,6 +125,9 @@ static void ours(const void *arg, double *value)
     for (j.kind = NT; j.kind < KINDS; j.kind++)
         if (n > 1 || j.kind == NT)
             value[j.kind] = 2e-9 * (double)(n * m * k) / fastest(multiply, &j);
+    j.kind = NT;
+    omp_set_num_threads(1);
+    value[ONE_THREAD] = 2e-9 * (double)(n * m * k) / fastest(multiply, &j);
 }
 
 static double peak(const char *type, const qp_product *const *p, int n)
@@ -150,8 +154,9 @@ int bench_gemm(void)
             if (!bench_child(ours, &(cell){ types[t], s }, &r[t][s])) return 1;
             for (int k = 0; k < KINDS; k++) most[t] = fmax(most[t], r[t][s].value[k]);
         }
-    printf("%-15s %-20s %-5s %11s %11s %11s   GFLOP/s, share of the fastest\n", "",
-           "rows x out x in", "type", "x w^T", "dy w", "dy^T x");
+    printf("%-15s %-20s %-5s %11s %11s %11s %7s   GFLOP/s, share of the fastest; x w^T against one "
+           "thread\n",
+           "", "rows x out x in", "type", "x w^T", "dy w", "dy^T x", "threads");
     for (int s = 0; s < SHAPES; s++)
         for (int t = 0; t < 2; t++) {
             char shape[40];
@@ -161,7 +166,9 @@ int bench_gemm(void)
             for (int k = 0; k < KINDS; k++)
                 if (r[t][s].value[k] > 0)
                     printf(" %6.0f %3.0f%%", r[t][s].value[k], 100 * r[t][s].value[k] / most[t]);
-            printf("\n");
+                else
+                    printf("%12s", "");
+            printf(" %7.2f\n", r[t][s].value[NT] / r[t][s].value[ONE_THREAD]);
         }
     return 0;
 }
@@ -181,7 +188,8 @@ int bench_gemm_row(const char *name)
                 least = r.value[k];
                 slowest = shapes[s].what;
             }
-        if (s == 0) bench_print("up_1b_per_s", r.value[NT] * 1e9);
+        if (shapes[s].n == 512 && shapes[s].m == 8192)
+            bench_print("up_1b_per_s", r.value[NT] * 1e9);
     }
     bench_print("flops_per_s", least * 1e9);
     printf("slowest %s\n", slowest);
