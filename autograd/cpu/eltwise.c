@@ -1,5 +1,5 @@
 /* Loops over values that know nothing of their neighbours. */
-#include "autograd/cpu/kernel.h"
+#include "autograd/cpu/piece.h"
 
 void K(zero)(void *y_, int64_t n)
 {
@@ -25,10 +25,14 @@ void K(swiglu_fwd)(void *y_, const void *g_, const void *u_, int64_t n)
 {
     T *y = y_;
     const T *g = g_, *u = u_;
-#pragma omp parallel for simd schedule(static) if (parallel : n > QP_GRAIN)
-    for (int64_t i = 0; i < n; i++) {
-        const R x = LD(g[i]);
-        y[i] = ST(x * gate(x) * LD(u[i]));
+#pragma omp parallel for schedule(static) if (n > QP_GRAIN)
+    for (int64_t i = 0; i < n; i += PIECE) {
+        const int64_t len = piece_at(i, n);
+        R room[3][PIECE], *v = unrounded(room[2], y + i, 0);
+        const R *gi = widened(room[0], g + i, len), *ui = widened(room[1], u + i, len);
+#pragma omp simd
+        for (int64_t j = 0; j < len; j++) v[j] = gi[j] * gate(gi[j]) * ui[j];
+        rounded(y + i, 0, v, len);
     }
 }
 
@@ -41,20 +45,20 @@ void K(swiglu_bwd)(void *dg_, double bg, void *du_, double bu, const void *dy_, 
 {
     T *dg = dg_, *du = du_;
     const T *dy = dy_, *g = g_, *u = u_;
-    if (dg && du) {
-#pragma omp parallel for simd schedule(static) if (parallel : n > QP_GRAIN)
-        for (int64_t i = 0; i < n; i++) {
-            const R x = LD(g[i]), s = gate(x), e = LD(dy[i]);
-            dg[i] = ACC(dg[i], bg, gate_grad(e, x, LD(u[i]), s));
-            du[i] = ACC(du[i], bu, up_grad(e, x, s));
-        }
-        return;
-    }
-    /* One side frozen, which is rare: a choice in the loop keeps it from vectorising. */
 #pragma omp parallel for schedule(static) if (n > QP_GRAIN)
-    for (int64_t i = 0; i < n; i++) {
-        const R x = LD(g[i]), s = gate(x), e = LD(dy[i]);
-        if (dg) dg[i] = ACC(dg[i], bg, gate_grad(e, x, LD(u[i]), s));
-        if (du) du[i] = ACC(du[i], bu, up_grad(e, x, s));
+    for (int64_t i = 0; i < n; i += PIECE) {
+        const int64_t len = piece_at(i, n);
+        R room[5][PIECE], *a = dg ? unrounded(room[3], dg + i, bg) : room[3];
+        R *b = du ? unrounded(room[4], du + i, bu) : room[4];
+        const R *gi = widened(room[0], g + i, len), *ui = widened(room[1], u + i, len);
+        const R *e = widened(room[2], dy + i, len);
+#pragma omp simd
+        for (int64_t j = 0; j < len; j++) {
+            const R s = gate(gi[j]);
+            a[j] = gate_grad(e[j], gi[j], ui[j], s);
+            b[j] = up_grad(e[j], gi[j], s);
+        }
+        if (dg) rounded(dg + i, bg, a, len);
+        if (du) rounded(du + i, bu, b, len);
     }
 }

@@ -1,5 +1,5 @@
-#include "autograd/cpu/kernel.h"
 #include "autograd/cpu/lanes.h"
+#include "autograd/cpu/piece.h"
 #include "autograd/cpu/weight.h"
 
 /* How far above `top` a logit may be: e^40 times the largest vocabulary and weight is no trouble
@@ -12,11 +12,19 @@ enum { COLUMNS = 512 };
 /* e^v, v at most FAR. */
 static inline R exp_of(R v) { return EXP2_NEG(v * (R)M_LOG2E); }
 
-/* What is kept, as it was before rounding. */
-static inline R keep(T *p, R v)
+/* The sum of e^(z - m) over a row; p, where wanted, receives the terms, and z with it. */
+static R terms(T *p, R *z, R m, int64_t n)
 {
-    *p = ST(v);
-    return v;
+    R sum;
+    if (p) {
+#pragma omp simd
+        for (int64_t j = 0; j < n; j++) z[j] = exp_of(z[j] - m);
+        SUM(R, sum, n, j, z[j]);
+        rounded(p, 0, z, n);
+    } else {
+        SUM(R, sum, n, j, exp_of(z[j] - m));
+    }
+    return sum;
 }
 
 /* Softmax over chunks of the vocabulary, one pass each (Milakov & Gimelshein 2018,
@@ -30,7 +38,7 @@ void K(xent_chunk)(void *top_, void *sum_, void *hit_, void *p_, void *dx_, void
     for (int64_t i = 0; i < n; i++) {
         R *z = logits + i * c;
         const R before = v0 ? top[i] : -INFINITY;
-        R most = -INFINITY, s;
+        R most = -INFINITY;
         LARGEST(R, most, c, j, z[j]);
         const R m = most > before + FAR ? most : before, smaller = EXP(before - m);
         if (m > before && v0 && dx)
@@ -40,10 +48,7 @@ void K(xent_chunk)(void *top_, void *sum_, void *hit_, void *p_, void *dx_, void
             hit[i] = z[t];
             z[t] = -INFINITY; /* e^z is 0: neither in the sum nor in p */
         }
-        if (p)
-            SUM(R, s, c, j, keep(p + i * c + j, exp_of(z[j] - m)));
-        else
-            SUM(R, s, c, j, exp_of(z[j] - m));
+        const R s = terms(p ? p + i * c : NULL, z, m, c);
         sum[i] = v0 ? sum[i] * smaller + s : s;
         top[i] = m;
     }
