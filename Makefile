@@ -31,7 +31,7 @@ TESTLIBS := $(shell pkg-config --libs check 2>/dev/null)
 # Kernels: each loop file once per storage type and instruction set; the rest of autograd/cpu once.
 ARCH     := $(shell uname -m)
 CPU_X86   = gemm_amx gemm_bf16 gemm_few_bf16 gemm_few_f32
-CPU_ONCE  = attention_work dispatch gemm_blas gemm_check gemm_dnnl quant quantize weight \
+CPU_ONCE  = attention_work dispatch gemm_blas gemm_check gemm_dnnl tuned quant quantize weight \
             $(if $(filter x86_64,$(ARCH)),$(CPU_X86))
 ONCE      = $(CPU_ONCE:%=autograd/cpu/%.c)
 LOOPS     = $(filter-out $(ONCE) $(CPU_X86:%=autograd/cpu/%.c),$(wildcard autograd/cpu/*.c))

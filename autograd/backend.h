@@ -35,6 +35,11 @@ int qp_cpu_thread_count(void); /* what the calling thread's kernels have now */
    may get a slower product. */
 void qp_cpu_prepare(int argc, char **argv);
 
+/* To be called before the first product of a type: has the one of this name serve it, where this
+   CPU has it and it passes its self-test. For a run that goes on as it began; QP_PRODUCT in the
+   environment still comes first. */
+void qp_cpu_prefer(qp_storage compute, const char *name);
+
 /* Which implementation serves kernel `name` for a compute type, e.g. "onednn avx512_bf16". */
 const char *qp_kernel_origin(const qp_backend *be, const char *name, qp_storage compute);
 QP_C_END

@@ -29,6 +29,7 @@ tensor.o ring          a thread's texts of tensors for messages
 tensor.o turn          which of them is next
 dispatch.o control     what this CPU gets is chosen once
 dispatch.o chosen      ... products
+dispatch.o wish       the product that a run began with
 dispatch.o backend     ... kernels
 dispatch.o converter   ... conversions
 gemm_blas.o once       OpenBLAS is set to one thread once

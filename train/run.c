@@ -116,6 +116,7 @@ static void open_stepper(qp_session *r)
 static qp_status open_session(qp_session *r, FILE *out, qp_err *err)
 {
     qp_status rc = qp_setup_open(&r->s, r->o, err);
+    if (!rc) rc = qp_session_find(r, err);
     if (!rc) rc = open_context(r, err);
     if (!rc) rc = qp_session_resume(r, err);
     if (!rc) open_stepper(r);
@@ -134,6 +135,7 @@ static void close_session(qp_session *r)
     qp_setup_release(&r->s);
     qp_profiling_release(&r->profiling);
     qp_buf_release(&r->trajectory);
+    free(r->from);
 }
 
 /* A step */

@@ -31,6 +31,7 @@ typedef struct {
     bool ctx_open;
     qp_stepper stepper;
     qp_metrics metrics;
+    char *from; /* the checkpoint to go on from; NULL: none */
     qp_progress p;
     qp_buf trajectory;  /* what must stay the same for the numbers to go on the same */
     bool identified;    /* run.json is written */
@@ -46,6 +47,9 @@ typedef struct {
 } qp_session;
 
 /* snapshot.c: what lies on disk between two sessions */
+/* Which checkpoint to go on from. Before the first product is computed, since the one that made the
+   checkpoint is to serve again. */
+qp_status qp_session_find(qp_session *r, qp_err *err) QP_MUST_CHECK;
 qp_status qp_session_resume(qp_session *r,
                             qp_err *err) QP_MUST_CHECK; /* from a checkpoint, or from the start */
 qp_status qp_session_weights(qp_session *r, const char *dir, qp_err *err) QP_MUST_CHECK;

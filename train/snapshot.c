@@ -11,7 +11,22 @@
 char *qp_session_kernels(const qp_session *r)
 {
     const qp_backend *be = r->ctx.be;
-    return qp_xformat("%s, %s", be->name, qp_kernel_origin(be, "matmul_nt", r->s.compute));
+    const char *origin = qp_kernel_origin(be, "matmul_nt", r->s.compute);
+    /* What was refused before it is for `quipu env`. */
+    return qp_xformat("%s, %.*s", be->name, (int)strcspn(origin, ";"), origin);
+}
+
+/* Have the product serve that the checkpoint at `path` was made with. */
+static qp_status prefer_its_product(const qp_session *r, const char *path, qp_err *err)
+{
+    char *trajectory, *kernels;
+    qp_progress ignored;
+    qp_status rc = qp_state_peek(path, &ignored, &trajectory, &kernels, err);
+    const char *product = rc ? NULL : strstr(kernels, ", "); /* behind the backend's name */
+    if (product) qp_cpu_prefer(r->s.compute, product + 2);
+    free(trajectory);
+    free(kernels);
+    return rc;
 }
 
 /* Which checkpoint to go on from; *path NULL: none. */
@@ -76,21 +91,25 @@ static qp_status mend_links(qp_session *r, qp_err *err)
     return rc;
 }
 
+qp_status qp_session_find(qp_session *r, qp_err *err)
+{
+    qp_status rc = choose(r, &r->from, err);
+    return rc || !r->from ? rc : prefer_its_product(r, r->from, err);
+}
+
 qp_status qp_session_resume(qp_session *r, qp_err *err)
 {
-    char *path;
+    qp_status rc = QP_OK;
     r->p = (qp_progress){ .last_eval = -1, .best_loss = INFINITY };
     r->saved_step = -1;
-    qp_status rc = choose(r, &path, err);
-    if (!rc && path) {
+    if (r->from) {
         qp_session_describe(r);
-        rc = load(r, path, err);
+        rc = load(r, r->from, err);
         r->saved_step = r->p.step;
         if (!rc) rc = mend_links(r, err);
-        if (!rc) qp_info("going on from %s", path);
+        if (!rc) qp_info("going on from %s", r->from);
     }
     r->first_step = r->p.step;
-    free(path);
     return rc;
 }
 

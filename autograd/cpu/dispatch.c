@@ -1,5 +1,6 @@
 #include "autograd/cpu/dispatch.h"
 #include "autograd/cpu/product.h"
+#include "autograd/cpu/tuned.h"
 #include "autograd/work.h"
 #include "base/err.h"
 #include <omp.h>
@@ -103,29 +104,44 @@ static bool begins(const char *name, const char *with)
     return with && strncmp(name, with, strlen(with)) == 0;
 }
 
-/* The first of the candidates (NULL: not on this CPU) that passes its self-test. QP_PRODUCT puts
-   those whose name begins so in front, for tests and measurements. */
-static choice first_sound(int n, const qp_product *const *candidate)
+static char wish[QP_NCOMPUTE][80];
+
+void qp_cpu_prefer(qp_storage compute, const char *name)
 {
+    snprintf(wish[compute], sizeof wish[compute], "%s", name);
+}
+
+/* What is tried first: what the environment names, for tests and measurements; what a run that goes
+   on began with; what `quipu bench --tune` found fastest. */
+static int rank(const qp_product *p, const char *wanted, const char *wished, const char *tuned)
+{
+    if (begins(p->name, wanted)) return 0;
+    if (!strcmp(p->name, wished)) return 1;
+    return tuned && !strcmp(p->name, tuned) ? 2 : 3;
+}
+
+/* The first of the candidates that passes its self-test. */
+static choice first_sound(qp_storage compute)
+{
+    const qp_product *candidate[QP_CANDIDATES];
+    const int n = qp_product_candidates(compute, candidate);
     const char *wanted = getenv("QP_PRODUCT");
-    char refused[160] = "";
+    char refused[160] = "", *tuned = qp_tuned_product(compute);
     choice c = { NULL, "" };
-    for (int pass = 0; pass < 2; pass++)
+    for (int pass = 0; pass < 4; pass++)
         for (int i = 0; i < n && !c.product; i++) {
             const qp_product *p = candidate[i];
-            if (!p || begins(p->name, wanted) == pass) continue;
+            if (rank(p, wanted, wish[compute], tuned) != pass) continue;
             const char *fault = qp_product_fault(p);
             if (!fault) c.product = p;
             if (fault && !*refused)
                 snprintf(refused, sizeof refused, "; not %s: %s", p->name, fault);
         }
+    free(tuned);
     if (!c.product) qp_fatal(QP_FAIL, __FILE__, __LINE__, "no matrix product is right%s", refused);
     snprintf(c.origin, sizeof c.origin, "%s%s", c.product->name, refused);
     return c;
 }
-#define FIRST_SOUND(...)                                                                           \
-    first_sound(sizeof((const qp_product *[]){ __VA_ARGS__ }) / sizeof(const qp_product *),        \
-                (const qp_product *[]){ __VA_ARGS__ })
 
 /* Where OpenBLAS cannot tell the size of L2 and is not told, its products never end: see
    suggest_all. A program that uses the library may not have called qp_cpu_prepare. */
@@ -139,41 +155,59 @@ static bool blas_ends(void)
 #endif
 }
 
-static choice chosen[QP_NCOMPUTE];
+/* Candidates, best first; NULL: not on this CPU. */
 
-static void choose_f64(void)
+static void f64_products(const qp_product **p)
 {
-    chosen[QP_F64] = FIRST_SOUND(blas_ends() ? qp_blas_f64() : NULL, &qp_loop_f64_base);
+    p[0] = blas_ends() ? qp_blas_f64() : NULL;
+    p[1] = &qp_loop_f64_base;
 }
 
 /* Our loops first: one Zen 5 core does 255 to 267 GFLOP/s with them, 225 to 250 with OpenBLAS in
    tiles of as many rows (AVX2: 132 and 133), they pad no row, and OpenBLAS's Haswell kernels fail
    the self-test. Without vector instructions OpenBLAS is faster. */
-static void choose_f32(void)
+static void f32_products(const qp_product **p)
 {
     const build *b = best();
     const bool plain = b->usable == always;
-    const qp_product *blas = blas_ends() ? qp_blas_f32() : NULL;
-    chosen[QP_F32] = plain ? FIRST_SOUND(blas, b->loop) : FIRST_SOUND(b->loop, blas);
+    p[plain] = b->loop;
+    p[!plain] = blas_ends() ? qp_blas_f32() : NULL;
 }
 
 /* AMX first. Without bf16 instructions panels are widened for the f32 product. */
-static void choose_bf16(void)
+static void bf16_products(const qp_product **p)
 {
-    const qp_product *f32 = qp_product_for(QP_F32), *amx = NULL, *own = NULL;
-    const qp_product *dnnl = qp_dnnl_bf16(false), *constant = qp_dnnl_bf16(true);
 #if defined QP_HAVE_v4 && defined QP_HAVE_gemm_amx
-    if (has_v4()) amx = qp_amx_bf16();
+    if (has_v4()) p[0] = qp_amx_bf16();
 #endif
+    const int pairs = qp_dnnl_has_amx() ? 3 : 1, library = qp_dnnl_has_amx() ? 1 : 2;
 #ifdef QP_HAVE_gemm_bf16
     if (__builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vl"))
-        own = &qp_avx512_bf16;
+        p[pairs] = &qp_avx512_bf16;
 #endif
-    if (qp_dnnl_has_amx())
-        chosen[QP_BF16] = FIRST_SOUND(amx, dnnl, constant, own, f32, &qp_amx_emulated);
-    else
-        chosen[QP_BF16] = FIRST_SOUND(amx, own, dnnl, constant, f32, &qp_amx_emulated);
+    p[library] = qp_dnnl_bf16(false);
+    p[library + 1] = qp_dnnl_bf16(true);
+    p[4] = qp_product_for(QP_F32);
+    p[5] = &qp_amx_emulated;
 }
+
+int qp_product_candidates(qp_storage compute, const qp_product *candidate[QP_CANDIDATES])
+{
+    static void (*const list[])(const qp_product **) = { f64_products, f32_products,
+                                                         bf16_products };
+    const qp_product *p[QP_CANDIDATES] = { NULL };
+    int n = 0;
+    list[compute](p);
+    for (int i = 0; i < QP_CANDIDATES; i++)
+        if (p[i]) candidate[n++] = p[i];
+    return n;
+}
+
+static choice chosen[QP_NCOMPUTE];
+
+static void choose_f64(void) { chosen[QP_F64] = first_sound(QP_F64); }
+static void choose_f32(void) { chosen[QP_F32] = first_sound(QP_F32); }
+static void choose_bf16(void) { chosen[QP_BF16] = first_sound(QP_BF16); }
 
 /* A jump out of pthread_once would lock out everybody else for good. */
 static void once(pthread_once_t *control, void (*choose)(void))

@@ -5,7 +5,8 @@
 
 /* Names of the builds that this CPU can run, best first, and NULL behind the last. In the
    environment QP_ISA=name chooses a build, QP_PRODUCT=name prefers products whose names begin so
-   ("openblas", "onednn", "loop v3"); both are read on first use. */
+   ("openblas", "onednn", "loop v3"); both are read on first use. After QP_PRODUCT and qp_cpu_prefer
+   the file of tuned.h is asked. */
 const char *qp_cpu_build(int i);
 
 /* The fastest conversion to a compute type: y[i] = x[first + i] for i < n; first and n may cut

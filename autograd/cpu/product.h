@@ -93,6 +93,11 @@ extern const qp_product qp_amx_emulated __attribute__((weak, visibility("hidden"
 /* Why p must not be used, by a test of a few milliseconds: NULL if it may. */
 const char *qp_product_fault(const qp_product *p);
 
+/* What may serve a compute type on this CPU, untested, in the order in which it is tried; how many.
+ */
+enum { QP_CANDIDATES = 6 };
+int qp_product_candidates(qp_storage compute, const qp_product *candidate[QP_CANDIDATES]);
+
 /* The product that serves a compute type, chosen and tested on the first call. Its `in` is the
    compute type or a wider one. */
 const qp_product *qp_product_for(qp_storage compute);

@@ -567,6 +567,23 @@ START_TEST(other_kernels_are_warned_of)
 }
 END_TEST
 
+/* Without a word of warning: the numbers are those of a run that never stopped. */
+START_TEST(a_run_goes_on_with_the_product_that_it_began_with)
+{
+    const char *other =
+        qp_cpu_build(1) ? "loop v" : "loop"; /* the one for f32, over wider panels */
+    setenv("QP_PRODUCT", other, 1);
+    train("whole", "dtype=bf16");
+    expect("cut", finish(start("cut", "save_linked:1", 1, 0, "dtype=bf16")), 1000 + SIGKILL);
+    unsetenv("QP_PRODUCT");
+    train("cut", "dtype=bf16");
+    same_result("whole", "cut");
+    char *log = log_of("cut");
+    ck_assert_msg(!strstr(log, "was made by kernels") && strstr(log, other), "%s", log);
+    free(log);
+}
+END_TEST
+
 START_TEST(a_fresh_start_in_a_used_folder_is_refused)
 {
     train("out", "max_steps=2");
@@ -664,6 +681,7 @@ Suite *suite_resume(void)
     tcase_add_test(t, a_profiled_run_ends_in_the_same_bytes_and_shows_three_of_its_steps);
     tcase_add_test(t, a_second_process_on_the_folder_is_refused);
     tcase_add_loop_test(t, other_kernels_are_warned_of, 0, 2);
+    tcase_add_test(t, a_run_goes_on_with_the_product_that_it_began_with);
     tcase_add_test(t, a_fresh_start_in_a_used_folder_is_refused);
     tcase_add_test(t, what_is_no_number_stops_the_run_before_the_update);
     tcase_add_test(t, a_step_that_is_no_number_can_be_skipped);
