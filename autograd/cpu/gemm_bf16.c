@@ -42,7 +42,8 @@ static inline __attribute__((always_inline)) void block(const int h, const int n
         for (int v = 0; v < nv; v++) _mm512_storeu_ps(to + i * ldt + v * LANES, sum[i][v]);
 }
 
-/* Twice as fast as what the compiler makes of a loop over a strip's 12 lines. */
+/* The compiler makes single values of a loop over a strip's 12 lines: dy^T x of (512, 2048) and
+   (512, 16) ran at 396 GFLOP/s with it, at 553 with this. */
 static inline void turn(E *out, const V *in, int64_t ld, int64_t values, int64_t lines)
 {
     for (int64_t l = 0; l < lines; l += 16) {

@@ -1,7 +1,7 @@
 /* Packing for gemm_strips.h: lines of a matrix to strips, out[step][line], with zeros below the
-   last line. Where lines are rows it is a transpose, else a copy. It costs as much as the product
-   itself where few rows or columns use what was packed, so it moves whole vectors: squares of
-   WORDS x WORDS 4-byte E are turned in registers, four to five times as fast as one E at a time.
+   last line. Where lines are rows it is a transpose, else a copy. Where few rows or columns use
+   what was packed it takes much of the time (a quarter at 64 rows), so it moves whole vectors:
+   squares of WORDS x WORDS 4-byte E are turned in registers.
 
    The includer defines VECTOR, the bytes of one, besides what gemm_strips.h names. */
 #ifndef QP_AUTOGRAD_CPU_GEMM_PACK_H
