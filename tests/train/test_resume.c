@@ -1,6 +1,7 @@
 /* Whole runs of the program as a child process: stopped in every way there is, gone on with, and
    compared byte for byte with the run that never stopped. */
 #include "autograd/cpu/dispatch.h"
+#include "autograd/cpu/product.h"
 #include "base/json.h"
 #include "base/sha256.h"
 #include "base/thread.h"
@@ -580,8 +581,8 @@ END_TEST
 /* Without a word of warning: the numbers are those of a run that never stopped. */
 START_TEST(a_run_goes_on_with_the_product_that_it_began_with)
 {
-    const char *other =
-        qp_cpu_build(1) ? "loop v" : "loop"; /* the one for f32, over wider panels */
+    const char *other = other_product();
+    if (!other) return;
     setenv("QP_PRODUCT", other, 1);
     train("whole", "dtype=bf16");
     expect("cut", finish(start("cut", "save_linked:1", 1, 0, "dtype=bf16")), 1000 + SIGKILL);
