@@ -17,20 +17,26 @@ typedef struct {
     qp_storage compute;
     int64_t documents, rows; /* of each document */
     int steps;               /* timed, after one that is not */
+    bool lean;               /* blocks are recomputed: for what memory it takes at least */
 } job;
 
 static const job jobs[] = {
-    { "lora-1b-512", "1b", true, QP_BF16, 1, 512, 4 },
-    { "lora-1b-2048", "1b", true, QP_BF16, 1, 2048, 2 },
-    { "lora-1b-512-f32", "1b", true, QP_F32, 1, 512, 2 },
-    { "lora-135m", "smollm2", true, QP_BF16, 4, 512, 5 },
-    { "lora-135m-f32", "smollm2", true, QP_F32, 4, 512, 3 },
-    { "full-135m", "smollm2", false, QP_BF16, 4, 512, 5 },
-    { "full-135m-f32", "smollm2", false, QP_F32, 4, 512, 2 },
-    { "full-15m", "15m", false, QP_BF16, 16, 256, 7 },
-    { "full-15m-f32", "15m", false, QP_F32, 16, 256, 5 },
-    { "full-124m", "124m", false, QP_BF16, 4, 64, 15 },
-    { "full-124m-f32", "124m", false, QP_F32, 4, 64, 9 },
+    { "lora-1b-512", "1b", true, QP_BF16, 1, 512, 4, false },
+    { "lora-1b-2048", "1b", true, QP_BF16, 1, 2048, 2, false },
+    { "lora-1b-512-f32", "1b", true, QP_F32, 1, 512, 2, false },
+    { "lora-135m", "smollm2", true, QP_BF16, 4, 512, 5, false },
+    { "lora-135m-f32", "smollm2", true, QP_F32, 4, 512, 3, false },
+    { "full-135m", "smollm2", false, QP_BF16, 4, 512, 5, false },
+    { "full-135m-f32", "smollm2", false, QP_F32, 4, 512, 2, false },
+    { "full-15m", "15m", false, QP_BF16, 16, 256, 7, false },
+    { "full-15m-f32", "15m", false, QP_F32, 16, 256, 5, false },
+    { "full-124m", "124m", false, QP_BF16, 4, 64, 15, false },
+    { "full-124m-f32", "124m", false, QP_F32, 4, 64, 9, false },
+    { "lean-lora-1b-512", "1b", true, QP_BF16, 1, 512, 1, true },
+    { "lean-lora-1b-2048", "1b", true, QP_BF16, 1, 2048, 1, true },
+    { "lean-lora-135m", "smollm2", true, QP_BF16, 4, 512, 1, true },
+    { "lean-full-135m", "smollm2", false, QP_BF16, 4, 512, 1, true },
+    { "lean-full-15m", "15m", false, QP_BF16, 16, 256, 1, true },
 };
 enum { JOBS = sizeof jobs / sizeof *jobs, SHOWN_MOST = 16 };
 
@@ -80,6 +86,7 @@ static void run(const void *arg, double *value)
     const qp_optim_settings s = { 0.9, 0.999, 1e-8, 0 };
     double seconds[SHOWN_MOST];
     bench_check(qp_ctx_init(&c, qp_cpu_backend(), 0, &err), &err);
+    c.recompute = j->lean;
     bench_check(qp_optim_init(&o, "adamw", &s, qp_model_params(m), &err), &err);
     bench_batch(&b, j->documents, j->rows, qp_model_config(m)->vocab_size);
     for (int i = -1; i < j->steps; i++) {
@@ -133,15 +140,15 @@ int bench_step(void)
         printf("fastest %s product: %.0f GFLOP/s\n", qp_storages[types[i]].name,
                peak[types[i]] / 1e9);
     }
-    printf("%-16s %-5s %9s %8s %8s %8s %6s %9s %9s   loss\n", "", "type", "tokens", "tokens/s",
+    printf("%-18s %-5s %9s %8s %8s %8s %6s %9s %9s   loss\n", "", "type", "tokens", "tokens/s",
            "s/step", "best", "MFU", "peak RSS", "held");
     for (int i = 0; i < JOBS; i++) {
         const job *j = &jobs[i];
         const double *v = r[i].value;
         if (!done[i])
-            printf("%-16s failed\n", j->row);
+            printf("%-18s failed\n", j->row);
         else
-            printf("%-16s %-5s %3lld x %4lld %8.0f %8.3f %8.3f %5.1f%% %5.2f GiB %5.2f GiB   %.3f "
+            printf("%-18s %-5s %3lld x %4lld %8.0f %8.3f %8.3f %5.1f%% %5.2f GiB %5.2f GiB   %.3f "
                    "to %.3f\n",
                    j->row, qp_storages[j->compute].name, (long long)j->documents,
                    (long long)j->rows, tokens_of(j) / v[SECONDS], v[SECONDS], v[BEST],
