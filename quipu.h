@@ -12,11 +12,13 @@
                    autograd/segment.h                 recompute: memory for time
                    autograd/param.h, init.h           what is trained, first values, files
                    autograd/print.h, profile.h        the tape for eyes; time, memory and work an op
-                   autograd/trace.h, op_work.h        calls on a time line; operations and bytes of
-   a call autograd/quantize.h                blocks of 4 and 8 bits: NF4, int8, dynamic training
-   optim/optim.h, types.h             optimisers, schedules, clipping train/objective.h, step.h a
-   loss; micro-batches, clip, update in one call models        model/model.h Llama: open, make,
-   forward, save; adapters model/linear.h, lora.h             a projection, LoRA wrapped round one
+                   autograd/trace.h, op_work.h        calls on a time line; operations, bytes
+                   autograd/quantize.h                blocks of 4 and 8 bits: NF4, int8, dynamic
+     training      optim/optim.h, types.h             optimisers, schedules, clipping
+                   train/objective.h, step.h          a loss; micro-batches, clip, update in
+                                                      one call
+     models        model/model.h                      Llama: open, make, forward, save; adapters
+                   model/linear.h, lora.h             a projection, LoRA wrapped round one
      data          data/tokenizer.h, chat.h           text and chats to ids
                    data/corpus.h, loader.h            files to documents, documents to batches
                    base/batch.h                       what a model reads
