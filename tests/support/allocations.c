@@ -5,11 +5,10 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-static _Atomic int64_t asked;
-
 #if defined QP_ASAN || !defined __GLIBC__
 int64_t test_allocations(void) { return -1; }
 #else
+static _Atomic int64_t asked;
 int64_t test_allocations(void) { return asked; }
 
 extern void *__libc_malloc(size_t bytes);
