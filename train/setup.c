@@ -221,9 +221,11 @@ static qp_status check_fit(qp_setup *s, qp_err *err)
 static void hash_base(qp_task *task, void *arg)
 {
     qp_setup *s = arg;
+    const int threads = qp_cpu_thread_count(); /* put back, where no thread could be made */
     (void)task;
     qp_cpu_threads(1);
     qp_model_hash(s->model, s->base_hash);
+    qp_cpu_threads(threads);
 }
 
 void qp_setup_hash(qp_setup *s) { s->hashing = qp_task_start("hashing", hash_base, s); }
