@@ -47,7 +47,7 @@ static inline __attribute__((always_inline)) void block(const int h, const int n
 static inline void turn(E *out, const V *in, int64_t ld, int64_t values, int64_t lines)
 {
     for (int64_t l = 0; l < lines; l += 16) {
-        const __mmask16 real = lines - l < 16 ? (__mmask16)((1 << (lines - l)) - 1) : 0xffff;
+        const __mmask16 real = (__mmask16)(lines - l < 16 ? (1 << (lines - l)) - 1 : 0xffff);
         __m512i pair = _mm512_cvtepu16_epi32(_mm256_maskz_loadu_epi16(real, in + l));
         if (values == 2) {
             const __m256i next = _mm256_maskz_loadu_epi16(real, in + ld + l);
