@@ -34,19 +34,23 @@ START_TEST(exponential_is_within_2_ulp_of_libm)
 END_TEST
 
 /* What attention needs of its own: no overflow, and nothing where the result would be below
-   2^-126.5. Worst seen over all of them: 1.22 ulp. */
+   2^-126.5. Worst seen over every seventh: 1.22 ulp. */
 START_TEST(power_of_two_is_within_2_ulp_of_libm_or_nothing)
 {
     for (uint64_t u = 0; u <= UINT32_MAX; u += 1021) {
         const float x = qp_f32_from_bits((uint32_t)u), y = qp_exp2f_neg(x);
         if (x >= 127) continue;
-        const double exact = exp2((double)x),
-                     ulp = exact < 0x1p-126 ? 0x1p-149 : ldexp(1, ilogb(exact) - 23);
-        if (isnan(x))
+        if (isnan(x)) {
             ck_assert_float_nan(y);
-        else if (x <= -126.5f)
+            continue;
+        }
+        if (x <= -126.5f) {
             ck_assert_float_eq(y, 0);
-        else if (fabs((double)y - exact) >= 2 * ulp)
+            continue;
+        }
+        const double exact = exp2((double)x);
+        const double ulp = exact < 0x1p-126 ? 0x1p-149 : ldexp(1, ilogb(exact) - 23);
+        if (fabs((double)y - exact) >= 2 * ulp)
             ck_abort_msg("2^%a is %a, not %a", (double)x, (double)y, exact);
     }
     ck_assert_float_eq(qp_exp2f_neg(0), 1);
