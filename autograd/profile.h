@@ -96,7 +96,7 @@ qp_phase qp_phase_enter(qp_profile *p, const char *name);
 void qp_phase_leave(qp_phase *phase);
 /* Measures a phase until the block is left; costs a branch while c->profile is NULL. */
 #define QP_PHASE(context, name)                                                                    \
-    __attribute__((cleanup(qp_phase_leave))) qp_phase phase_ =                                     \
+    __attribute__((cleanup(qp_phase_leave), unused)) qp_phase phase_ =                             \
         qp_phase_enter((context)->profile, name)
 
 /* Opens every op's forward: measures until the function returns. */
