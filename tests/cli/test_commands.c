@@ -1,8 +1,7 @@
 /* Commands as a user types them: the built program, its output, its exit code. */
-#include "base/json.h"
-#include "base/zio.h"
 #include "model/model.h"
 #include "tests/base/files.h"
+#include "tests/cli/program.h"
 #include "tests/model/tiny.h"
 #include "tests/suites.h"
 #include "train/manifest.h"
@@ -13,68 +12,6 @@
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-static char dir[64], *program;
-static qp_err err;
-static qp_buf out, said; /* standard output and error of the last command */
-
-static void read_back(const char *name, qp_buf *b)
-{
-    char *path = qp_path_join(dir, name);
-    qp_buf_clear(b);
-    qp_buf_str(b, "");
-    ck_assert_msg(!qp_file_read(path, b, &err), "%s", err.msg);
-    free(path);
-}
-
-/* Runs `quipu WORDS` in the test's folder; the words go through the shell. */
-static int run(const char *fmt, ...)
-{
-    char words[1000];
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(words, sizeof words, fmt, ap);
-    va_end(ap);
-    char *line = qp_xformat("cd %s && %s %s > out.txt 2> err.txt", dir, program, words);
-    int status = system(line);
-    free(line);
-    read_back("out.txt", &out);
-    read_back("err.txt", &said);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000;
-}
-
-static void shell(const char *words)
-{
-    char *line = qp_xformat("cd %s && %s", dir, words);
-    ck_assert_int_eq(system(line), 0);
-    free(line);
-}
-
-static void expect(int code, int wanted)
-{
-    ck_assert_msg(code == wanted, "exit %d, wanted %d: %s", code, wanted, said.data);
-}
-
-static void expect_error(int code, int wanted, const char *part)
-{
-    expect(code, wanted);
-    ck_assert_msg(strstr(said.data, part) != NULL, "no \"%s\" in: %s", part, said.data);
-    ck_assert_int_eq(strcspn(said.data, "\n"), strlen(said.data) - 1); /* one line */
-}
-
-static void write_file(const char *name, const char *text)
-{
-    char *path = qp_path_join(dir, name);
-    ck_assert_msg(!qp_file_write(path, text, strlen(text), &err), "%s", err.msg);
-    free(path);
-}
-
-static char *folder(const char *name)
-{
-    char *path = qp_path_join(dir, name);
-    ck_assert_msg(!qp_mkdirs(path, &err), "%s", err.msg);
-    return path;
-}
 
 /* base/: a small model that reads bytes; run/final/: an adapter on it. */
 static void write_models(void)
@@ -100,37 +37,12 @@ static void write_models(void)
 
 static void set_up(void)
 {
-    const char *build = getenv("QP_BUILD");
-    char *relative = qp_xformat("%s/quipu", build ? build : "build");
-    program = realpath(relative, NULL);
-    ck_assert_msg(program != NULL, "%s: build it first", relative);
-    free(relative);
-    strcpy(dir, "/tmp/qp-commands-XXXXXX");
-    ck_assert_ptr_nonnull(mkdtemp(dir));
+    program_set_up();
     write_models();
     qp_buf text = { 0 };
     for (int i = 0; i < 40; i++) qp_buf_printf(&text, "%d knots on cord %d\n", 3 * i + 1, i);
     write_file("text.txt", text.data);
     qp_buf_release(&text);
-}
-
-static void tear_down(void)
-{
-    ck_assert_msg(!qp_remove_tree(dir, &err), "%s", err.msg);
-    free(program);
-    qp_buf_release(&out);
-    qp_buf_release(&said);
-}
-
-static double json_number(const char *key)
-{
-    qp_value *v;
-    ck_assert_msg(!qp_json_parse(&v, out.data, out.len, &err), "%s: %s", err.msg, out.data);
-    const qp_value *x = qp_json_get(v, key);
-    ck_assert_msg(x && x->kind == QP_JSON_NUMBER, "no number \"%s\" in %s", key, out.data);
-    double number = x->number;
-    qp_json_free(v);
-    return number;
 }
 
 static double perplexity(const char *words)
@@ -574,115 +486,12 @@ START_TEST(env_names_the_versions_and_the_kernel_of_every_op)
 }
 END_TEST
 
-/* Small products: it is the command that is tested here. */
-static int bench(const char *words)
-{
-    return run("bench --shape 24x32x40 --shape 1x16x16 --seconds 0 %s", words);
-}
-
-/* The product that bench's file names for a type. */
-static void written(const char *type, char name[80])
-{
-    read_back("cache/quipu/products", &out);
-    char *line = strstr(out.data, type);
-    ck_assert_msg(line && sscanf(line + strlen(type), "\t%79[^\n]", name) == 1, "%s", out.data);
-}
-
-START_TEST(bench_measures_every_product_and_remembers_the_fastest)
-{
-    char *cache = folder("cache");
-    setenv("XDG_CACHE_HOME", cache, 1);
-    expect(bench("--json"), 0);
-    qp_value *v;
-    ck_assert_msg(!qp_json_parse(&v, out.data, out.len, &err), "%s", err.msg);
-    ck_assert(json_number("memory_bytes_per_s") > 1e8);
-    int sound = 0;
-    const qp_value *products = qp_json_get(v, "products");
-    for (const qp_value *p = products->child; p; p = p->next)
-        for (const qp_value *s = qp_json_get(p, "shapes")->child; s; s = s->next, sound++) {
-            ck_assert(qp_json_get(s, "nt")->number > 0);
-            ck_assert((qp_json_get(s, "tn") != NULL) == (qp_json_get(s, "rows")->number > 1));
-        }
-    ck_assert_int_ge(sound, 4);
-    qp_json_free(v);
-    char *path = qp_path_join(cache, "quipu/products");
-    ck_assert(!qp_path_exists(path));
-    expect(bench("--tune"), 0);
-    ck_assert(strstr(out.data, "written to ") && strstr(out.data, path));
-    char name[80];
-    written("bf16", name);
-    written("f32", name);
-    free(path);
-    free(cache);
-}
-END_TEST
-
-/* The product for bf16 that serves, by `quipu env`. */
-static void serves(char name[80])
-{
-    qp_value *v;
-    expect(run("env --json"), 0);
-    ck_assert_msg(!qp_json_parse(&v, out.data, out.len, &err), "%s", err.msg);
-    const qp_value *by = qp_json_get(qp_json_get(qp_json_get(v, "origin"), "matmul_nt"), "bf16");
-    snprintf(name, 80, "%s", by->str);
-    qp_json_free(v);
-}
-
-START_TEST(the_file_of_bench_says_what_is_tried_first_and_a_bad_one_nothing)
-{
-    char *cache = folder("cache"), usual[80], now[80], f32[80];
-    setenv("XDG_CACHE_HOME", cache, 1);
-    serves(usual);
-    expect(bench("--tune"), 0);
-    written("f32", f32);
-    /* The product for f32 serves every type, whatever the machine. */
-    shell(
-        "sed -n 's/\tf32\t/\tbf16\t/p; /^#/p' cache/quipu/products > p; mv p cache/quipu/products");
-    serves(now);
-    ck_assert_msg(!strncmp(now, f32, strlen(f32)), "%s, not %s", now, f32);
-    shell("sed -i 's/^[^#]*-/other-cpu-/' cache/quipu/products");
-    serves(now);
-    ck_assert_str_eq(now, usual);
-    expect(bench("--tune"), 0); /* another class's line stays */
-    read_back("cache/quipu/products", &out);
-    ck_assert(strstr(out.data, "other-cpu-") != NULL);
-    shell("head -c 5000 /dev/urandom > cache/quipu/products");
-    serves(now);
-    ck_assert_str_eq(now, usual);
-    expect(bench("--tune"), 0); /* what is none of ours is replaced */
-    shell("grep -q '^# quipu' cache/quipu/products && rm cache/quipu/products && "
-          "mkdir cache/quipu/products");
-    serves(now);
-    ck_assert_str_eq(now, usual);
-    free(cache);
-}
-END_TEST
-
-START_TEST(bench_names_its_mistakes)
-{
-    expect_error(run("bench --shape 3x4"), QP_USAGE, "ROWSxOUTxIN");
-    expect_error(run("bench --shape 3x4x0"), QP_USAGE, "3x4x0");
-    expect_error(run("bench --seconds -1"), QP_USAGE, "--seconds");
-    setenv("XDG_CACHE_HOME", "relative", 1);
-    char *home = getenv("HOME") ? qp_xstrdup(getenv("HOME")) : NULL;
-    unsetenv("HOME");
-    expect_error(bench("--tune"), QP_USAGE, "neither XDG_CACHE_HOME nor HOME");
-    if (home) setenv("HOME", home, 1);
-    free(home);
-    char *file = qp_path_join(dir, "text.txt"); /* no folder */
-    setenv("XDG_CACHE_HOME", file, 1);
-    ck_assert_int_ne(bench("--tune"), 0);
-    ck_assert_msg(strstr(said.data, "text.txt") != NULL, "%s", said.data);
-    free(file);
-}
-END_TEST
-
 Suite *suite_commands(void)
 {
     Suite *s = suite_create("commands");
     TCase *t = tcase_create("commands");
     tcase_set_timeout(t, 60);
-    tcase_add_checked_fixture(t, set_up, tear_down);
+    tcase_add_checked_fixture(t, set_up, program_tear_down);
     tcase_add_test(t, perplexity_ends_with_the_two_lines);
     tcase_add_test(t, a_model_is_found_by_any_of_its_folders);
     tcase_add_test(t, a_tokenizer_model_beside_the_weights_is_taken);
@@ -706,9 +515,6 @@ Suite *suite_commands(void)
     tcase_add_test(t, inspect_counts_what_a_gguf_lists);
     tcase_add_test(t, verify_finds_a_changed_byte);
     tcase_add_test(t, env_names_the_versions_and_the_kernel_of_every_op);
-    tcase_add_test(t, bench_measures_every_product_and_remembers_the_fastest);
-    tcase_add_test(t, the_file_of_bench_says_what_is_tried_first_and_a_bad_one_nothing);
-    tcase_add_test(t, bench_names_its_mistakes);
     suite_add_tcase(s, t);
     return s;
 }
