@@ -131,38 +131,51 @@ static void lane_name(qp_json_writer *w, int lane, const char *name)
     qp_json_close_object(w);
 }
 
-void qp_trace_json(const qp_trace *t, qp_buf *out)
+static void write_event(qp_json_writer *w, const qp_trace *t, const event *e)
 {
-    qp_json_writer w = { .out = out };
+    qp_json_open_object(w);
+    text(w, "name", e->name);
+    text(w, "cat", e->category);
+    place(w, "X", e->lane);
+    qp_json_key(w, "ts");
+    qp_json_double(w, us(e->start - t->begun));
+    qp_json_key(w, "dur");
+    qp_json_double(w, us(e->s));
+    arguments(w, e);
+    qp_json_close_object(w);
+}
+
+/* Piece by piece: a full trace is 25 MB of text. */
+static qp_status write_all(const qp_trace *t, qp_out *o, qp_err *err)
+{
+    enum { PIECE = 1 << 16 };
+    qp_buf out = { 0 };
+    qp_status rc = QP_OK;
+    qp_json_writer w = { .out = &out };
     qp_json_open_object(&w);
     text(&w, "displayTimeUnit", "ms");
     qp_json_key(&w, "traceEvents");
     qp_json_open_array(&w);
     lane_name(&w, 0, "training");
     lane_name(&w, 1, "saving");
-    for (int64_t i = 0; i < t->count; i++) {
-        const event *e = &t->event[i];
-        qp_json_open_object(&w);
-        text(&w, "name", e->name);
-        text(&w, "cat", e->category);
-        place(&w, "X", e->lane);
-        qp_json_key(&w, "ts");
-        qp_json_double(&w, us(e->start - t->begun));
-        qp_json_key(&w, "dur");
-        qp_json_double(&w, us(e->s));
-        arguments(&w, e);
-        qp_json_close_object(&w);
+    for (int64_t i = 0; i < t->count && !rc; i++) {
+        write_event(&w, t, &t->event[i]);
+        if (out.len < PIECE) continue;
+        rc = qp_out_add(o, out.data, out.len, err);
+        qp_buf_clear(&out);
     }
     qp_json_close_array(&w);
     qp_json_close_object(&w);
-    qp_buf_char(out, '\n');
+    qp_buf_char(&out, '\n');
+    if (!rc) rc = qp_out_add(o, out.data, out.len, err);
+    qp_buf_release(&out);
+    return rc;
 }
 
 qp_status qp_trace_write(const qp_trace *t, const char *path, qp_err *err)
 {
-    qp_buf text_of = { 0 };
-    qp_trace_json(t, &text_of);
-    qp_status rc = qp_file_write(path, text_of.data, text_of.len, err);
-    qp_buf_release(&text_of);
-    return rc;
+    qp_out o;
+    qp_status rc = qp_out_open(&o, path, err);
+    if (!rc) rc = write_all(t, &o, err);
+    return rc ? rc : qp_out_finish(&o, err);
 }

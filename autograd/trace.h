@@ -39,7 +39,6 @@ void qp_trace_describe(qp_trace_operands *o, const qp_tensor *out, int count, qp
 void qp_trace_add(qp_trace *t, const char *name, const char *category, int lane, double start,
                   double end, const qp_op_work *work, const qp_trace_operands *operands);
 
-void qp_trace_json(const qp_trace *t, qp_buf *out);
 qp_status qp_trace_write(const qp_trace *t, const char *path, qp_err *err) QP_MUST_CHECK;
 QP_C_END
 #endif

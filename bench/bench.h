@@ -30,5 +30,11 @@ double bench_median(double *v, int n); /* sorts v */
 /* The fastest product known here, operations a second, all threads: this machine's limit. Takes
    two seconds; the first call of a process measures, later ones do again and keep the best. */
 double bench_peak(qp_storage type);
+typedef struct {
+    const char *name;
+    double flops;   /* a second, on one large product a thread */
+    bool miscounts; /* fails our self-test */
+} bench_library_rate;
+bool bench_library(qp_storage type, bench_library_rate *l); /* false: none on this CPU */
 double bench_bandwidth(void); /* bytes a second of reading memory, in the same way */
 #endif

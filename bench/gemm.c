@@ -3,7 +3,6 @@
  * of the type. */
 #include "bench/bench.h"
 #include "autograd/backend.h"
-#include "autograd/cpu/product.h"
 #include "autograd/work.h"
 #include "base/thread.h"
 #include <math.h>
@@ -53,39 +52,6 @@ static double fastest(void (*call)(const void *), const void *arg)
 }
 
 typedef struct {
-    const qp_product *p;
-    qp_tile *tile; /* one a thread */
-} whole;
-
-static void all_threads(const void *arg)
-{
-    const whole *w = arg;
-#pragma omp parallel
-    w->p->multiply(&w->tile[omp_get_thread_num()]);
-}
-
-static void library(const void *arg, double *value)
-{
-    enum { SIDE = 1536 };
-    const qp_product *p = arg;
-    int threads = omp_get_max_threads();
-    whole w = { p, calloc((size_t)threads, sizeof *w.tile) };
-    if (qp_product_fault(p)) value[1] = 1;
-    for (int i = 0; i < threads; i++)
-        w.tile[i] = (qp_tile){ .rows = SIDE,
-                               .cols = SIDE,
-                               .depth = SIDE,
-                               .a = values(p->in, SIDE * SIDE),
-                               .b = values(p->in, SIDE * SIDE),
-                               .c = values(p->out, SIDE * SIDE),
-                               .lda = SIDE,
-                               .ldb = SIDE,
-                               .ldc = SIDE,
-                               .tb = true };
-    value[0] = 2e-9 * pow(SIDE, 3) * threads / fastest(all_threads, &w);
-}
-
-typedef struct {
     const qp_kernels *k;
     qp_storage type;
     int kind, shape;
@@ -130,24 +96,19 @@ static void ours(const void *arg, double *value)
     value[ONE_THREAD] = 2e-9 * (double)(n * m * k) / fastest(multiply, &j);
 }
 
-static double peak(const char *type, const qp_product *const *p, int n)
+static double library(qp_storage type)
 {
-    double most = 0;
-    bench_result r;
-    for (int i = 0; i < n; i++) {
-        if (!p[i] || !bench_child(library, p[i], &r)) continue;
-        printf("%-5s %-24s one large product a thread %5.0f GFLOP/s%s\n", type, p[i]->name,
-               r.value[0], r.value[1] != 0 ? " (fails our self-test)" : "");
-        most = fmax(most, r.value[0]);
-    }
-    return most;
+    bench_library_rate l;
+    if (!bench_library(type, &l)) return 0;
+    printf("%-5s %-24s one large product a thread %5.0f GFLOP/s%s\n", qp_storages[type].name,
+           l.name, l.flops / 1e9, l.miscounts ? " (fails our self-test)" : "");
+    return l.flops / 1e9;
 }
 
 int bench_gemm(void)
 {
     static const qp_storage types[] = { QP_BF16, QP_F32 };
-    const qp_product *f32[] = { qp_blas_f32() }, *bf16[] = { qp_dnnl_bf16(false) };
-    double most[] = { peak("bf16", bf16, 1), peak("f32", f32, 1) };
+    double most[] = { library(QP_BF16), library(QP_F32) };
     static bench_result r[2][SHAPES];
     for (int t = 0; t < 2; t++)
         for (int s = 0; s < SHAPES; s++) {

@@ -54,12 +54,17 @@ static void squares(const void *arg, double *value)
     }
 }
 
+static const qp_product *library_of(qp_storage type)
+{
+    return type == QP_BF16 ? qp_dnnl_bf16(false) : qp_blas_f32();
+}
+
 static void library(const void *arg, double *value)
 {
     enum { SIDE = 1536 };
-    const qp_storage type = *(const qp_storage *)arg;
-    const qp_product *p = type == QP_BF16 ? qp_dnnl_bf16(false) : qp_blas_f32();
-    if (!p || qp_product_fault(p)) return; /* none here, or one that miscounts */
+    const qp_product *p = library_of(*(const qp_storage *)arg);
+    if (!p) return;
+    value[1] = qp_product_fault(p) ? 1 : 0;
     const int threads = omp_get_max_threads();
     qp_tile *tile = calloc((size_t)threads, sizeof *tile);
     for (int i = 0; i < threads; i++)
@@ -81,12 +86,22 @@ static void library(const void *arg, double *value)
     }
 }
 
+bool bench_library(qp_storage type, bench_library_rate *l)
+{
+    bench_result r;
+    const qp_product *p = library_of(type);
+    if (!p || !bench_child(library, &type, &r)) return false;
+    *l = (bench_library_rate){ p->name, r.value[0], r.value[1] != 0 };
+    return true;
+}
+
 double bench_peak(qp_storage type)
 {
     static double best[QP_NCOMPUTE];
     bench_result r;
+    bench_library_rate l;
     if (bench_child(squares, &type, &r)) best[type] = fmax(best[type], r.value[0]);
-    if (bench_child(library, &type, &r)) best[type] = fmax(best[type], r.value[0]);
+    if (bench_library(type, &l) && !l.miscounts) best[type] = fmax(best[type], l.flops);
     return best[type];
 }
 

@@ -382,6 +382,10 @@ static qp_status run_locked(qp_session *r, FILE *out, qp_err *err)
     qp_session_banner(r);
     rc = qp_session_record(r, err);
     if (!rc) rc = loop(r, err);
+    if (rc) {
+        qp_err late = { 0 }; /* what it was is told even of a run that failed at once */
+        if (qp_session_identify(r, true, &late)) qp_warn("%s", late.msg);
+    }
     if (!rc) rc = qp_session_final(r, err);
     if (!rc || rc == QP_STOPPED) {
         qp_err failed = { 0 };

@@ -49,9 +49,8 @@ static qp_status write_checkpoint(qp_session *r, qp_task *task, qp_err *err)
 static void work(qp_task *task, void *arg)
 {
     qp_session *r = arg;
-    const int threads =
-        qp_cpu_thread_count(); /* the training's own, where no thread could be made */
-    qp_cpu_threads(1);         /* the kernels' threads are at work for the training */
+    const int threads = qp_cpu_thread_count(); /* put back, where no thread could be made */
+    qp_cpu_threads(1);                         /* the others are at work for the training */
     r->saving.rc = write_checkpoint(r, task, &r->saving.err);
     qp_cpu_threads(threads);
     r->saving.end = qp_now();

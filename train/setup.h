@@ -34,8 +34,7 @@ qp_status qp_setup_open(qp_setup *s, const qp_options *o, qp_err *err) QP_MUST_C
 void qp_setup_release(qp_setup *s);
 /* Begins to fill in base_hash, which takes a second for 2 GB, beside everything else. */
 void qp_setup_hash(qp_setup *s);
-/* Whether it is there; wait: until it is. To be waited for before the base's weights change.
- */
+/* Whether it is there; wait: until it is. Has to be before the base's weights change. */
 bool qp_setup_hashed(qp_setup *s, bool wait);
 /* Only tokenizer and data: for validate and preprocess. */
 qp_status qp_setup_data(qp_setup *s, qp_err *err) QP_MUST_CHECK;

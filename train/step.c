@@ -94,13 +94,13 @@ static double micro_step(qp_stepper *s, int64_t step, int64_t micro, int64_t mic
 /* Nothing happens to weights and moments where loss or norm is no number. */
 static void update(qp_stepper *s, int64_t step, int64_t clock, qp_step_result *r)
 {
+    if (s->before_update) s->before_update(s->arg);
     QP_PHASE(s->ctx, "optimizer");
     r->grad_norm = qp_grad_norm(s->ctx, s->optim->params);
     if (qp_fault_here("inf_gradient")) r->grad_norm = INFINITY;
     r->finite = isfinite(r->nll) && isfinite(r->grad_norm);
     r->lr = s->peak_lr * qp_schedule_factor(&s->schedule, step);
     if (!r->finite) return;
-    if (s->before_update) s->before_update(s->arg);
     qp_optim_step(s->optim, s->ctx, r->lr, qp_clip_scale(r->grad_norm, s->max_grad_norm), clock);
 }
 

@@ -165,7 +165,7 @@ static inline void attn_keys_below(E *to, const attn *p, const T *x, int64_t hea
 }
 
 /* Asks for rows of keys or values that are soon to be read: they lie too far apart for the CPU to
-   foresee (one query over 2,048 keys out of cache: 1.25 times as fast). */
+   foresee (one query over 2,048 keys out of cache: about 1.2 times as fast). */
 static inline void attn_fetch(const attn *p, const T *x, int64_t head, int64_t j, int64_t kn)
 {
     for (int64_t i = 0; i < kn; i++) {

@@ -3,6 +3,7 @@
 #include "autograd/segment.h"
 #include "base/json.h"
 #include "base/thread.h"
+#include "tests/base/files.h"
 #include "tests/suites.h"
 #include "tests/support/gradcheck.h"
 #include <setjmp.h>
@@ -364,11 +365,22 @@ static void lies_in(const qp_value *inner, const qp_value *outer)
     ck_assert_double_le(end, number(outer, "ts") + number(outer, "dur") + 0.002); /* rounding */
 }
 
+/* The trace by way of a file. */
+static qp_value *written(const qp_trace *t)
+{
+    qp_err err = { 0 };
+    qp_value *root;
+    char *dir = test_dir(), *path = qp_path_join(dir, "trace.json");
+    ck_assert_msg(!qp_trace_write(t, path, &err), "%s", err.msg);
+    ck_assert_msg(!qp_json_load(&root, path, &err), "%s", err.msg);
+    free(path);
+    test_remove_dir(dir);
+    return root;
+}
+
 START_TEST(a_trace_is_json_of_complete_events_nested_as_the_calls_were)
 {
     qp_ctx c;
-    qp_err err = { 0 };
-    qp_buf text = { 0 };
     qp_value *root;
     qp_profile p = { .trace = qp_trace_new(100) };
     test_ctx(&c, NULL);
@@ -380,8 +392,7 @@ START_TEST(a_trace_is_json_of_complete_events_nested_as_the_calls_were)
         y = outer(&c, qp_linear(&c, x, w));
     }
     qp_backward_from(&c, y, y->data);
-    qp_trace_json(p.trace, &text);
-    ck_assert_msg(!qp_json_parse(&root, text.data, text.len, &err), "%s", err.msg);
+    root = written(p.trace);
     const qp_value *events = qp_json_get(root, "traceEvents");
     ck_assert_int_eq(qp_trace_events(p.trace), 7); /* two of linear, outer, inner; the phase */
     ck_assert_int_eq(events->count, 7 + 2);        /* and the names of two lanes */
@@ -400,9 +411,21 @@ START_TEST(a_trace_is_json_of_complete_events_nested_as_the_calls_were)
     ck_assert_double_ge(number(event(events, "linear", "backward"), "ts"),
                         number(forward, "ts") + number(forward, "dur") - 0.002);
     qp_json_free(root);
-    qp_buf_release(&text);
     qp_trace_free(p.trace);
     qp_ctx_release(&c);
+}
+END_TEST
+
+/* Text of more than one piece. */
+START_TEST(a_long_trace_is_written_whole)
+{
+    enum { EVENTS = 3000 };
+    qp_trace *t = qp_trace_new(EVENTS);
+    for (int i = 0; i < EVENTS; i++) qp_trace_add(t, "a", "b", 0, i, i + 1, NULL, NULL);
+    qp_value *root = written(t);
+    ck_assert_int_eq(qp_json_get(root, "traceEvents")->count, EVENTS + 2);
+    qp_json_free(root);
+    qp_trace_free(t);
 }
 END_TEST
 
@@ -478,6 +501,7 @@ Suite *suite_profile(void)
     tcase_add_test(t, attention_counts_the_pairs_that_see_each_other);
     tcase_add_test(t, a_trace_is_json_of_complete_events_nested_as_the_calls_were);
     tcase_add_test(t, a_full_trace_counts_what_it_leaves_out);
+    tcase_add_test(t, a_long_trace_is_written_whole);
     tcase_add_test(t, the_table_of_work_has_rates_and_shares_of_the_machine);
     tcase_add_test(t, more_kinds_than_there_is_room_for_share_the_last_line);
     suite_add_tcase(s, t);

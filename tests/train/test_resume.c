@@ -302,6 +302,10 @@ START_TEST(what_is_no_number_stops_the_run_before_the_update)
     train("cut", "");
     same_result("whole", "cut");
     same_metrics("whole", "cut");
+    expect("first", finish(start("first", "nan_loss:1", 1, 0, "")), QP_FAIL);
+    char *record = qp_xformat("%s/first/run.json", dir); /* in its first step */
+    ck_assert(qp_path_exists(record));
+    free(record);
 }
 END_TEST
 
