@@ -41,13 +41,15 @@ static const job jobs[] = {
 enum { JOBS = sizeof jobs / sizeof *jobs };
 enum { TOKENS_S, FLOPS_S, BYTES_S, NLL };
 
-/* Half the operations of the head where only half of a window is scored. */
+/* The head multiplies only rows that are scored: all of a window, half of it, or a prompt's last.
+ */
 static double flops_a_token(const qp_model *m, const char *method)
 {
     const qp_config *cfg = qp_model_config(m);
     const double head = (double)cfg->vocab_size * (double)cfg->hidden_size;
     const double n = (double)qp_model_matmul_parameters(m);
-    return 2 * (n - (method && !strcmp(method, "llama.cpp") ? head / 2 : 0));
+    const double scored = !method ? 1. / WINDOW : strcmp(method, "llama.cpp") ? 1 : 0.5;
+    return 2 * (n - head * (1 - scored));
 }
 
 static void text_ids(const char *tokenizer, qp_ids *ids)
