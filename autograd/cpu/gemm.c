@@ -79,10 +79,12 @@ static void store(const job *j, const R *sums, int64_t ld, int64_t i0, int64_t r
         const R *s = sums + i * ld;
         if (j->cs == QP_R) {
             R *c = (R *)j->c + (i0 + i) * j->cols + c0;
-            for (int64_t l = 0; l < cols; l++) c[l] = (j->beta != 0 ? c[l] : 0) + alpha * s[l];
+            for (int64_t l = 0; l < cols; l++)
+                c[l] = j->beta != 0 ? QP_MULTIPLY_ADD(alpha, s[l], c[l]) : alpha * s[l];
         } else {
             T *c = (T *)j->c + (i0 + i) * j->cols + c0;
-            for (int64_t l = 0; l < cols; l++) c[l] = ACC(c[l], j->beta, alpha * s[l]);
+            for (int64_t l = 0; l < cols; l++)
+                c[l] = ST(j->beta != 0 ? QP_MULTIPLY_ADD(alpha, s[l], LD(c[l])) : alpha * s[l]);
         }
     }
 }

@@ -45,11 +45,12 @@ static inline __attribute__((always_inline)) void put(const qp_tile *t, const S 
     S *restrict z = (S *)f->y + i * f->ld + j;
     for (int64_t r = 0; r < rows; r++, y += f->ld, z += f->ld, sums += NR)
         if (f->wide && f->add)
-            for (int64_t l = 0; l < cols; l++) z[l] += alpha * sums[l];
+            for (int64_t l = 0; l < cols; l++) z[l] = QP_MULTIPLY_ADD(alpha, sums[l], z[l]);
         else if (f->wide)
             for (int64_t l = 0; l < cols; l++) z[l] = alpha * sums[l];
         else if (f->add)
-            for (int64_t l = 0; l < cols; l++) y[l] = narrow(widen(y[l]) + alpha * sums[l]);
+            for (int64_t l = 0; l < cols; l++)
+                y[l] = narrow(QP_MULTIPLY_ADD(alpha, sums[l], widen(y[l])));
         else
             for (int64_t l = 0; l < cols; l++) y[l] = narrow(alpha * sums[l]);
 }
