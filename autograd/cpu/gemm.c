@@ -92,7 +92,7 @@ static void store(const job *j, const R *sums, int64_t ld, int64_t i0, int64_t r
 /* Whether the product stores as well: sums need not go through memory then. */
 static bool finishes(const job *j)
 {
-    return j->p->finishes && !j->p->dense && (j->cs == j->p->out || j->cs == j->p->in);
+    return j->p->finish && !j->p->dense && (j->cs == j->p->out || j->cs == j->p->in);
 }
 
 static qp_finish finish(const job *j, int64_t i, int64_t c)
@@ -242,7 +242,11 @@ static void run_few(const job *j, qp_few_fn *few, void *work)
                            .w0 = j->b0 + c0,
                            .c = (float *)sums,
                            .ldc = cols });
-            store(j, sums, cols, 0, j->rows, c0, cols);
+            const qp_finish f = finish(j, 0, c0);
+            if (finishes(j)) /* rounded as those of a tile, whatever this file is built for */
+                j->p->finish(&f, sums, cols, j->rows, cols);
+            else
+                store(j, sums, cols, 0, j->rows, c0, cols);
         }
     }
 }

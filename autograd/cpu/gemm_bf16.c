@@ -67,7 +67,7 @@ const qp_product qp_avx512_bf16 = { .name = "loop avx512_bf16",
                                     .cols = 512,
                                     .depth = 2048,
                                     .any_block = true,
-                                    .finishes = true,
                                     .tile_rows = tile_rows,
                                     .multiply = multiply,
+                                    .finish = finish,
                                     .few = qp_few_bf16 };

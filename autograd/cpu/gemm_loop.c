@@ -68,7 +68,7 @@ const qp_product K(loop) = { .name = "loop " TEXT(QP_ISA),
                              .cols = 512,
                              .depth = 4096 / sizeof(R),
                              .any_block = true,
-                             .finishes = true,
                              .tile_rows = tile_rows,
                              .multiply = multiply,
+                             .finish = finish,
                              .few = sizeof(R) == sizeof(float) ? FEW : NULL };

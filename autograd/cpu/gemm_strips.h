@@ -34,16 +34,15 @@ typedef struct {
     bool packed, add, last;
 } strip;
 
-/* rows x cols of the tile, from its row i, column j on, out of sums (rows, NR). */
-static inline __attribute__((always_inline)) void put(const qp_tile *t, const S *restrict sums,
-                                                      int64_t i, int64_t j, int64_t rows,
-                                                      const int64_t cols)
+/* rows x cols of the tile, from its row i, column j on, out of sums (rows, ld). */
+static inline __attribute__((always_inline)) void put(const qp_finish *f, const S *restrict sums,
+                                                      int64_t ld, int64_t i, int64_t j,
+                                                      int64_t rows, const int64_t cols)
 {
-    const qp_finish *f = t->finish;
     const S alpha = (S)f->alpha;
     V *restrict y = (V *)f->y + i * f->ld + j;
     S *restrict z = (S *)f->y + i * f->ld + j;
-    for (int64_t r = 0; r < rows; r++, y += f->ld, z += f->ld, sums += NR)
+    for (int64_t r = 0; r < rows; r++, y += f->ld, z += f->ld, sums += ld)
         if (f->wide && f->add)
             for (int64_t l = 0; l < cols; l++) z[l] = QP_MULTIPLY_ADD(alpha, sums[l], z[l]);
         else if (f->wide)
@@ -53,6 +52,11 @@ static inline __attribute__((always_inline)) void put(const qp_tile *t, const S 
                 y[l] = narrow(QP_MULTIPLY_ADD(alpha, sums[l], widen(y[l])));
         else
             for (int64_t l = 0; l < cols; l++) y[l] = narrow(alpha * sums[l]);
+}
+
+static void finish(const qp_finish *f, const void *sums, int64_t ld, int64_t rows, int64_t cols)
+{
+    put(f, sums, ld, 0, 0, rows, cols);
 }
 
 /* A block of h <= MR rows by w <= NR columns. Few columns are LoRA's, few rows decoding's or the
@@ -68,7 +72,7 @@ static void one(const strip *s, int64_t i, int64_t h, int64_t w)
     if (h == MR && w == NR && s->packed) {
         block(MR, NV, s->steps, a, PER, MR * PER, s->b, from, t->ldc, ends ? whole : c,
               ends ? NR : t->ldc);
-        if (ends) put(t, whole, s->i0 + i, s->j, MR, NR);
+        if (ends) put(t->finish, whole, NR, s->i0 + i, s->j, MR, NR);
         return;
     }
     for (int64_t l = 0; from && l < h; l++)
@@ -89,7 +93,7 @@ static void one(const strip *s, int64_t i, int64_t h, int64_t w)
     else
         block(MR, NV, s->steps, a, PER, MR * PER, s->b, from, NR, whole, NR);
     if (ends)
-        put(t, whole, s->i0 + i, s->j, h, w);
+        put(t->finish, whole, NR, s->i0 + i, s->j, h, w);
     else
         for (int64_t l = 0; l < h; l++)
             memcpy(c + l * t->ldc, whole + l * NR, (size_t)w * sizeof(S));

@@ -73,12 +73,14 @@ typedef struct {
     int64_t unit;        /* a block's rows are a multiple of it, but the last's */
     int64_t cols, depth; /* largest panel of B */
     bool any_block;      /* an element's bits do not depend on the columns beside it either */
-    bool finishes;       /* heeds a tile's `finish`, and may leave anything in C then */
     bool dense;          /* wants A, B and C without gaps between rows */
     /* Rows of the next tile when `left` remain; more than left: the tile is padded with zero rows.
        Row counts that it returns for one shape of B give a row the same bits. */
     int64_t (*tile_rows)(int64_t left, int64_t cols, int64_t depth);
     void (*multiply)(const qp_tile *t);
+    /* What is done with sums of a tile whose `finish` is set, for sums that are made elsewhere; C
+       may hold anything then. NULL: such tiles are not for this product. */
+    void (*finish)(const qp_finish *f, const void *sums, int64_t ld, int64_t rows, int64_t cols);
     /* For weights so stored, when values of `compute` are multiplied; NULL, or gives it: has none.
      */
     qp_few_fn *(*few)(qp_storage weight, qp_storage compute);

@@ -230,22 +230,29 @@ START_TEST(a_rows_bits_depend_on_the_row_alone)
 }
 END_TEST
 
+/* Sums as they are, and a part of them added to what is there, in either type. */
 START_TEST(one_thread_equals_two_and_five)
 {
     if (!choose(_i)) return;
     for (int kind = NT; kind <= TN; kind++)
-        for (int t = 0; t < 3; t++) {
-            product p = setup(kind, compute[t], qp_sum_storage(compute[t]), 203, 330, 270);
+        for (int t = 0; t < 6; t++) {
+            const qp_storage type = compute[t / 2], wide = qp_sum_storage(type);
+            product p = setup(kind, type, kind == TN || t % 2 ? wide : type, 203, 330, 270);
             qp_tensor w = tensor(p.right, p.type, p.m, p.k);
-            size_t bytes = qp_storage_bytes(p.out, p.rows * p.cols);
-            void *one = malloc(bytes);
-            omp_set_num_threads(1);
-            run(&p, p.left, &w, one, p.n);
-            for (int threads = 2; threads <= 5; threads += 3) {
-                omp_set_num_threads(threads);
+            const size_t bytes = qp_storage_bytes(p.out, p.rows * p.cols);
+            void *old = malloc(bytes), *one = malloc(bytes);
+            if (t % 2 == 0) p.alpha = 0.3, p.beta = 1;
+            memcpy(old, p.c, bytes);
+            for (int threads = 1; threads <= 5; threads += threads) {
+                omp_set_num_threads(threads == 4 ? 5 : threads);
+                memcpy(p.c, old, bytes);
                 run(&p, p.left, &w, p.c, p.n);
-                ck_assert_msg(memcmp(one, p.c, bytes) == 0, "%d threads", threads);
+                if (threads == 1) memcpy(one, p.c, bytes);
+                ck_assert_msg(memcmp(one, p.c, bytes) == 0, "kind %d, %s to %s, %d threads", kind,
+                              qp_storages[type].name, qp_storages[p.out].name,
+                              omp_get_max_threads());
             }
+            free(old);
             free(one);
             teardown(&p);
         }
