@@ -172,7 +172,8 @@ START_TEST(products_agree_with_a_plain_sum)
 {
     if (!choose(_i)) return;
     static const int64_t shape[][3] = { { 1, 1, 1 },     { 37, 129, 65 }, { 5, 3, 700 },
-                                        { 130, 33, 17 }, { 40, 520, 20 }, { 3, 10, 4200 } };
+                                        { 130, 33, 17 }, { 40, 520, 20 }, { 3, 10, 4200 },
+                                        { 601, 70, 45 } };
     for (int kind = NT; kind <= TN; kind++)
         for (int t = 0; t < 3; t++)
             for (size_t s = 0; s < sizeof shape / sizeof *shape; s++)

@@ -217,6 +217,36 @@ START_TEST(packed_documents_equal_each_alone)
 }
 END_TEST
 
+/* A document long enough for its dk and dv to be sums of several slices, between two others. */
+START_TEST(a_sliced_document_has_its_bits_in_any_company_and_with_any_threads)
+{
+    enum { BEFORE = 37, N = 530, ALL = BEFORE + N + 70, E = 5 };
+    qp_storage type;
+    if (!test_build(_i, &type)) return;
+    int32_t first[ALL], last[ALL];
+    for (int32_t i = 0; i < ALL; i++) {
+        first[i] = i < BEFORE ? 0 : i < BEFORE + N ? BEFORE : BEFORE + N;
+        last[i] = i;
+    }
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    const task all = random_task(&c, type, ALL, ALL, 4, 2, E, first, last),
+               one = part(&c, &all, BEFORE, N, BEFORE, N);
+    const size_t q = qp_storage_bytes(type, 4 * E), k = qp_storage_bytes(type, 2 * E);
+    omp_set_num_threads(1);
+    const result alone = run(&c, &one);
+    for (int threads = 1; threads <= 3; threads++) {
+        omp_set_num_threads(threads);
+        const result packed = run(&c, &all);
+        ck_same("y", packed.y + BEFORE * q, alone.y, N * q);
+        ck_same("dq", packed.dq + BEFORE * q, alone.dq, N * q);
+        ck_same("dk", packed.dk + BEFORE * k, alone.dk, N * k);
+        ck_same("dv", packed.dv + BEFORE * k, alone.dv, N * k);
+    }
+    qp_ctx_release(&c);
+}
+END_TEST
+
 /* More heads share a key head than a tile has rows. */
 START_TEST(each_head_equals_itself_alone)
 {
@@ -399,6 +429,46 @@ START_TEST(gradients_are_independent_and_obey_beta)
 }
 END_TEST
 
+/* Shapes that fill the scratch in different ways: heads of any size, more heads than rows of a
+   tile, one query, slices; every thread with its own. */
+START_TEST(nothing_is_written_behind_the_work_area)
+{
+    static const int64_t shapes[][4] = { { 1, 6, 2, 64 },  { 70, 4, 2, 5 },    { 33, 150, 1, 1 },
+                                         { 40, 9, 3, 16 }, { 65, 300, 2, 17 }, { 600, 4, 4, 3 },
+                                         { 513, 3, 1, 31 } };
+    enum { GUARD = 256 };
+    qp_storage type;
+    if (!test_build(_i, &type)) return;
+    for (size_t s = 0; s < sizeof shapes / sizeof *shapes; s++) {
+        const int64_t n = shapes[s][0], h = shapes[s][1], g = shapes[s][2], e = shapes[s][3];
+        int32_t first[600] = { 0 }, last[600];
+        for (int32_t i = 0; i < n; i++) last[i] = i;
+        qp_ctx c;
+        test_ctx(&c, NULL);
+        omp_set_num_threads(3);
+        const task t = random_task(&c, type, n, n, h, g, e, first, last);
+        const size_t work[] = { qp_attn_fwd_work(type, n, n, h, g, e),
+                                qp_attn_bwd_work(type, n, n, h, g, e) };
+        void *y = normals(&c, type, n, h * e, 5), *dq = normals(&c, type, n, h * e, 5);
+        void *dk = normals(&c, type, n, g * e, 5), *dv = normals(&c, type, n, g * e, 5);
+        void *lse = qp_arena_alloc(&c.arena, (size_t)(n * h) * sizeof(double));
+        for (int back = 0; back < 2; back++) {
+            unsigned char *area = qp_arena_alloc(&c.arena, work[back] + GUARD);
+            memset(area, 0xff, work[back] + GUARD);
+            if (back)
+                c.be->k[type]->attn_bwd(dq, 0, dk, 0, dv, 0, area, t.dy, y, lse, t.q, t.k, t.v,
+                                        first, last, n, n, h, g, e);
+            else
+                c.be->k[type]->attn_fwd(y, lse, area, t.q, t.k, t.v, first, last, n, n, h, g, e);
+            for (int i = 0; i < GUARD; i++)
+                ck_assert_msg(area[work[back] + (size_t)i] == 0xff, "shape %d, %s: byte %d", (int)s,
+                              back ? "backward" : "forward", i);
+        }
+        qp_ctx_release(&c);
+    }
+}
+END_TEST
+
 Suite *suite_attention(void)
 {
     Suite *s = suite_create("attention");
@@ -409,12 +479,15 @@ Suite *suite_attention(void)
     tcase_add_test(t, gradient_matches_differences_over_any_spans);
     tcase_add_loop_test(t, every_build_agrees_with_f64, 0, TEST_BUILDS);
     tcase_add_loop_test(t, packed_documents_equal_each_alone, 0, TEST_BUILDS);
+    tcase_add_loop_test(t, a_sliced_document_has_its_bits_in_any_company_and_with_any_threads, 0,
+                        TEST_BUILDS);
     tcase_add_loop_test(t, each_head_equals_itself_alone, 0, TEST_BUILDS);
     tcase_add_loop_test(t, decoding_from_a_cache_equals_one_pass, 0, TEST_BUILDS);
     tcase_add_test(t, gradients_of_keys_add_up_over_pieces_of_queries);
     tcase_add_loop_test(t, thread_count_does_not_change_a_bit, 0, TEST_BUILDS);
     tcase_add_loop_test(t, keys_that_a_row_does_not_see_may_be_anything, 0, TEST_BUILDS);
     tcase_add_test(t, gradients_are_independent_and_obey_beta);
+    tcase_add_loop_test(t, nothing_is_written_behind_the_work_area, 0, TEST_BUILDS);
     suite_add_tcase(s, t);
     return s;
 }

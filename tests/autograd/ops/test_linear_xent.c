@@ -2,6 +2,7 @@
 #include "tests/suites.h"
 #include "tests/support/gradcheck.h"
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 
 enum { ROWS = 6, SIZE = 7, WORDS = 11 };
@@ -131,26 +132,31 @@ START_TEST(nan_reaches_the_loss)
 }
 END_TEST
 
-/* A row's loss and gradient, to the bit, do not depend on the rows beside it. */
+/* A row's loss and gradient, to the bit, do not depend on the rows beside it or the threads,
+   whether w's gradient is made as well or not. */
 START_TEST(row_alone_equals_row_among_130)
 {
-    enum { MANY = 130, D = 33, V = 300 };
+    enum { MANY = 130, D = 33, V = 300, CHUNKS = 256 }; /* the first takes several threads */
     static int32_t all[MANY];
+    qp_storage st;
+    if (!test_build(_i, &st)) return;
     qp_ctx c;
     test_ctx(&c, NULL);
     for (int i = 0; i < MANY; i++) all[i] = i % 7 ? i * 2 : -1;
-    for (int s = QP_F64; s < QP_NCOMPUTE; s++) {
-        const qp_storage st = (qp_storage)s;
+    for (int threads = 1; threads <= 3; threads++) {
         qp_tensor *x = test_leaf(&c, st, 2, (int64_t[]){ MANY, D }, 1);
         qp_tensor *w = test_leaf(&c, st, 2, (int64_t[]){ V, D }, 2);
-        w->needs_grad = false;
         double nll[MANY], one;
-        qp_backward(&c, qp_linear_xent_in_chunks(&c, x, w, all, nll, 128), 0.25);
+        omp_set_num_threads(threads);
+        w->needs_grad = threads == 2;
+        qp_backward(&c, qp_linear_xent_in_chunks(&c, x, w, all, nll, CHUNKS), 0.25);
+        omp_set_num_threads(1);
+        w->needs_grad = false;
         for (int i = 0; i < MANY; i += 43) {
             qp_tensor *row = test_leaf(&c, st, 2, (int64_t[]){ 1, D }, 1);
             const size_t bytes = qp_value_bytes(row);
             memcpy(row->data, (char *)x->data + (size_t)i * bytes, bytes);
-            qp_backward(&c, qp_linear_xent_in_chunks(&c, row, w, all + i, &one, 128), 0.25);
+            qp_backward(&c, qp_linear_xent_in_chunks(&c, row, w, all + i, &one, CHUNKS), 0.25);
             ck_assert_mem_eq(&one, &nll[i], sizeof one);
             ck_assert_mem_eq(row->grad, (char *)x->grad + (size_t)i * bytes, bytes);
         }
@@ -285,7 +291,7 @@ Suite *suite_linear_xent(void)
     tcase_add_test(t, nothing_is_added_without_targets);
     tcase_add_test(t, large_logits_stay_finite);
     tcase_add_test(t, nan_reaches_the_loss);
-    tcase_add_test(t, row_alone_equals_row_among_130);
+    tcase_add_loop_test(t, row_alone_equals_row_among_130, 0, TEST_BUILDS);
     tcase_add_test(t, many_rows_and_far_logits_equal_whole_logits);
     tcase_add_test(t, small_losses_and_gradients_keep_their_precision);
     tcase_add_test(t, late_is_the_same_but_for_when);

@@ -1,5 +1,6 @@
 #include "tests/suites.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/rows.h"
 #include <math.h>
 
 enum { ROWS = 5, HEADS = 3, SIZE = 4 };
@@ -38,6 +39,24 @@ START_TEST(pairs_are_half_a_head_apart)
 }
 END_TEST
 
+enum { MANY = 150, WIDE = 43 }; /* rows; half a head */
+static qp_tensor *same_position(qp_ctx *c, qp_tensor **in)
+{
+    static const int32_t zeros[MANY];
+    static double table[2 * WIDE]; /* of the type of sums, whichever that is */
+    for (int i = 0; i < WIDE; i++) {
+        test_set(table, qp_sum_storage(in[0]->storage), i, cos(i));
+        test_set(table + WIDE, qp_sum_storage(in[0]->storage), i, sin(i));
+    }
+    return qp_rope(c, in[0], table, table + WIDE, zeros, 3);
+}
+
+START_TEST(bits_do_not_depend_on_threads_or_neighbours)
+{
+    test_row_bits(same_position, MANY, 3 * 2 * WIDE, 0);
+}
+END_TEST
+
 START_TEST(odd_head_size_exits_70)
 {
     qp_ctx c;
@@ -52,6 +71,7 @@ Suite *suite_rope(void)
     Suite *s = suite_create("rope");
     TCase *t = tcase_create("rope");
     tcase_add_test(t, pairs_are_half_a_head_apart);
+    tcase_add_test(t, bits_do_not_depend_on_threads_or_neighbours);
     tcase_add_exit_test(t, odd_head_size_exits_70, 70);
     suite_add_tcase(s, t);
     return s;

@@ -1,5 +1,6 @@
 #include "tests/suites.h"
 #include "tests/support/gradcheck.h"
+#include "tests/support/rows.h"
 
 static qp_tensor *op(qp_ctx *c, qp_tensor **in) { return qp_swiglu(c, in[0], in[1]); }
 
@@ -28,6 +29,12 @@ START_TEST(extreme_gates_stay_finite)
 }
 END_TEST
 
+/* Both of its gradients go to one tensor, the second on top of the first. */
+static qp_tensor *of_itself(qp_ctx *c, qp_tensor **in) { return qp_swiglu(c, in[0], in[0]); }
+
+START_TEST(bits_do_not_depend_on_threads_or_neighbours) { test_row_bits(of_itself, 150, 301, 0); }
+END_TEST
+
 START_TEST(wrong_shape_exits_70)
 {
     qp_ctx c;
@@ -42,6 +49,7 @@ Suite *suite_swiglu(void)
     Suite *s = suite_create("swiglu");
     TCase *t = tcase_create("swiglu");
     tcase_add_test(t, extreme_gates_stay_finite);
+    tcase_add_test(t, bits_do_not_depend_on_threads_or_neighbours);
     tcase_add_exit_test(t, wrong_shape_exits_70, 70);
     suite_add_tcase(s, t);
     return s;
