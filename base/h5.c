@@ -6,9 +6,20 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__,
                "files are little-endian, memory is written as it is");
 
+/* Where an array will lie, and where it lies now. */
+typedef struct {
+    size_t offset, bytes;
+    const void *data; /* the caller's */
+} part;
+
 struct qp_h5 {
     hid_t file;
     char *path; /* NULL while being written */
+    /* Of one that is being written: what HDF5 says about the arrays, and the arrays. */
+    uint8_t *image;
+    size_t image_bytes;
+    part *parts;
+    int64_t count;
 };
 
 /* ---- errors ---- */
@@ -80,12 +91,42 @@ static hid_t quiet_list(hid_t class, bool attributes)
     return -1;
 }
 
-/* In memory, grown by a MiB. The 1.8 format: its metadata have checksums too, and unlike later ones
-   it has no open-for-write mark, which would be set in the image of a file that is still open. */
-static hid_t memory_list(void)
+/* HDF5 writes to memory that it asks for here. Closing the file is what makes the image complete,
+   so its memory then stays ours. */
+static void *grow_image(void *old, size_t bytes, H5FD_file_image_op_t why, void *of)
 {
+    qp_h5 *h = of;
+    uint8_t *new = why == H5FD_FILE_IMAGE_OP_FILE_RESIZE ? realloc(old, bytes) : NULL;
+    if (!new) return NULL;
+    h->image_bytes = bytes;
+    return h->image = new;
+}
+
+static herr_t keep_image(void *image, H5FD_file_image_op_t why, void *of)
+{
+    qp_h5 *h = of;
+    return image == h->image && why == H5FD_FILE_IMAGE_OP_FILE_CLOSE ? 0 : -1;
+}
+
+static void *same_h5(void *of) { return of; }
+static herr_t leave_h5(void *of) { return of ? 0 : -1; }
+
+/* In memory, where all that is said about `arrays` arrays has one block in front of them: a
+   kilobyte each is enough for names of 60 letters. What does not fit follows behind the arrays, and
+   the image then has zeros in their place. The 1.8 format: its metadata have checksums too, and
+   unlike later ones it has no open-for-write mark. */
+static hid_t memory_list(qp_h5 *h, int64_t arrays)
+{
+    enum { STEP = 1 << 14 };
+    H5FD_file_image_callbacks_t memory = { .image_realloc = grow_image,
+                                           .image_free = keep_image,
+                                           .udata_copy = same_h5,
+                                           .udata_free = leave_h5,
+                                           .udata = h };
     hid_t list = H5Pcreate(H5P_FILE_ACCESS);
-    if (list >= 0 && H5Pset_fapl_core(list, 1 << 20, false) >= 0 &&
+    if (list >= 0 && H5Pset_fapl_core(list, STEP, false) >= 0 &&
+        H5Pset_file_image_callbacks(list, &memory) >= 0 &&
+        H5Pset_meta_block_size(list, STEP + 1024 * (hsize_t)arrays) >= 0 &&
         H5Pset_libver_bounds(list, H5F_LIBVER_V18, H5F_LIBVER_V18) >= 0 &&
         H5Pset_fclose_degree(list, H5F_CLOSE_STRONG) >= 0)
         return list;
@@ -93,13 +134,26 @@ static hid_t memory_list(void)
     return -1;
 }
 
-qp_status qp_h5_create(qp_h5 **h, qp_err *err)
+/* Arrays have their place at once and are written by us: HDF5 would hold a copy of each. */
+static hid_t array_list(void)
+{
+    hid_t list = quiet_list(H5P_DATASET_CREATE, false);
+    if (list >= 0 && H5Pset_alloc_time(list, H5D_ALLOC_TIME_EARLY) >= 0 &&
+        H5Pset_fill_time(list, H5D_FILL_TIME_NEVER) >= 0)
+        return list;
+    drop(list);
+    return -1;
+}
+
+qp_status qp_h5_create(qp_h5 **h, int64_t arrays, qp_err *err)
 {
     set_up();
     *h = qp_xcalloc(1, sizeof **h);
-    hid_t access = memory_list(), creation = quiet_list(H5P_FILE_CREATE, true);
-    (*h)->file =
-        access >= 0 && creation >= 0 ? H5Fcreate("quipu", H5F_ACC_TRUNC, creation, access) : -1;
+    hid_t access = memory_list(*h, arrays), creation = quiet_list(H5P_FILE_CREATE, true);
+    /* A name that no file can have: HDF5 looks for one first, and reads it. */
+    (*h)->file = access >= 0 && creation >= 0
+                     ? H5Fcreate("/dev/null/quipu", H5F_ACC_TRUNC, creation, access)
+                     : -1;
     qp_status rc = (*h)->file < 0 ? fail(*h, "/", "create", err) : QP_OK;
     drop(access);
     drop(creation);
@@ -155,22 +209,32 @@ static bool put_text(hid_t object, const char *name, const char *s)
     return drop(type) && ok;
 }
 
+/* To be written to where HDF5 has put the array. */
+static bool add_part(qp_h5 *h, hid_t set, size_t bytes, const void *data)
+{
+    const haddr_t at = H5Dget_offset(set);
+    if (at == HADDR_UNDEF) return false;
+    h->parts = qp_xrealloc(h->parts, (size_t)h->count + 1, sizeof *h->parts);
+    h->parts[h->count++] = (part){ (size_t)at, bytes, data };
+    return true;
+}
+
 qp_status qp_h5_put(qp_h5 *h, const char *name, qp_storage storage, int ndim, const int64_t *shape,
                     const void *data, qp_err *err)
 {
     QP_ASSERT(ndim >= 0 && ndim <= QP_H5_DIMS, "%s: %d dimensions", name, ndim);
     hsize_t dims[QP_H5_DIMS];
     for (int i = 0; i < ndim; i++) dims[i] = (hsize_t)shape[i];
-    hid_t type = type_of(storage), creation = quiet_list(H5P_DATASET_CREATE, false);
+    hid_t type = type_of(storage), creation = array_list();
     hid_t space = ndim ? H5Screate_simple(ndim, dims, NULL) : H5Screate(H5S_SCALAR), set = -1;
     bool ok = creation >= 0 && space >= 0 && make_groups(h->file, name);
     if (ok) set = H5Dcreate2(h->file, name, type, space, H5P_DEFAULT, creation, H5P_DEFAULT);
     ok = set >= 0;
-    if (ok && H5Sget_simple_extent_npoints(space) > 0)
-        ok = H5Dwrite(set, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, data) >= 0;
     if (ok && is_half(storage)) ok = put_text(set, half_key, qp_storages[storage].name);
+    hssize_t n = ok ? H5Sget_simple_extent_npoints(space) : 0;
+    if (n) ok = n > 0 && add_part(h, set, qp_storage_bytes(storage, n), data);
     qp_status rc = ok ? QP_OK : fail(h, name, "write", err);
-    if (!drop(set) && !rc) rc = fail(h, name, "close", err); /* a late write error shows here */
+    if (!drop(set) && !rc) rc = fail(h, name, "close", err);
     drop(space), drop(creation);
     return rc;
 }
@@ -190,23 +254,65 @@ qp_status qp_h5_put_string(qp_h5 *h, const char *name, const char *s, qp_err *er
     return put_text(h->file, name, s) ? QP_OK : fail(h, name, "write", err);
 }
 
-/* The core driver's handle is the address of its pointer to the image: written from there, it needs
-   no copy as large as itself. */
-static const void *image_of(hid_t file, size_t *bytes)
+static int by_offset(const void *a, const void *b)
 {
-    void *handle = NULL;
-    ssize_t n = H5Fflush(file, H5F_SCOPE_GLOBAL) < 0 ? -1 : H5Fget_file_image(file, NULL, 0);
-    if (n <= 0 || H5Fget_vfd_handle(file, H5P_DEFAULT, &handle) < 0 || !handle) return NULL;
-    *bytes = (size_t)n;
-    return *(void **)handle;
+    const part *x = a, *y = b;
+    return (x->offset > y->offset) - (x->offset < y->offset);
+}
+
+/* Of the file, by its superblock (HDF5 File Format Specification, II.A, version 2). */
+static uint64_t end_of(const qp_h5 *h)
+{
+    enum { VERSION = 8, OFFSET_BYTES = 9, END = 28 };
+    uint64_t end;
+    QP_ASSERT(h->image_bytes >= END + sizeof end && h->image[VERSION] == 2 &&
+                  h->image[OFFSET_BYTES] == sizeof end,
+              "HDF5 made a superblock of another version than was asked for");
+    memcpy(&end, h->image + END, sizeof end);
+    return end;
+}
+
+/* Bytes lo .. hi-1 of what HDF5 wrote; zeros behind it. */
+static qp_status add_image(const qp_h5 *h, qp_out *out, size_t lo, size_t hi, qp_err *err)
+{
+    static const uint8_t zeros[4096];
+    qp_status rc = QP_OK;
+    if (lo < h->image_bytes && lo < hi) {
+        const size_t n = (hi < h->image_bytes ? hi : h->image_bytes) - lo;
+        rc = qp_out_add(out, h->image + lo, n, err);
+        lo += n;
+    }
+    for (size_t n; !rc && lo < hi; lo += n) {
+        n = hi - lo < sizeof zeros ? hi - lo : sizeof zeros;
+        rc = qp_out_add(out, zeros, n, err);
+    }
+    return rc;
+}
+
+static qp_status write_file(qp_h5 *h, const char *path, qp_err *err)
+{
+    const size_t end = (size_t)end_of(h);
+    size_t at = 0;
+    qp_out out;
+    qp_status rc = qp_out_open(&out, path, err);
+    if (h->count) qsort(h->parts, (size_t)h->count, sizeof *h->parts, by_offset);
+    for (int64_t i = 0; i < h->count && !rc; i++) {
+        const part *p = &h->parts[i];
+        QP_ASSERT(p->offset >= at && p->offset <= end && p->bytes <= end - p->offset,
+                  "HDF5 gave two arrays the same place");
+        rc = add_image(h, &out, at, p->offset, err);
+        if (!rc) rc = qp_out_add(&out, p->data, p->bytes, err);
+        at = p->offset + p->bytes;
+    }
+    if (!rc) rc = add_image(h, &out, at, end, err);
+    return rc ? rc : qp_out_finish(&out, err);
 }
 
 qp_status qp_h5_save(qp_h5 *h, const char *path, qp_err *err)
 {
-    size_t bytes = 0;
-    const void *image = image_of(h->file, &bytes);
-    qp_status rc =
-        image ? qp_file_write(path, image, bytes, err) : fail(h, "/", "make the image", err);
+    const bool complete = drop(h->file);
+    h->file = -1;
+    qp_status rc = complete ? write_file(h, path, err) : fail(h, "/", "make the image", err);
     qp_h5_free(h);
     return rc;
 }
@@ -215,6 +321,8 @@ void qp_h5_free(qp_h5 *h)
 {
     if (!h) return;
     drop(h->file);
+    free(h->image);
+    free(h->parts);
     free(h->path);
     free(h);
 }

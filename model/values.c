@@ -143,7 +143,7 @@ qp_status qp_weight_values(const qp_model *m, const qp_weight *w, qp_storage to,
     qp_storage from = w->t->storage;
     *data = w->t->data;
     *owned = NULL;
-    if (w->t->is_param) {
+    if (w->t->is_param && from != to) { /* else its copy has these very bits */
         const qp_param *item = qp_params_find(m->params, w->name);
         from = qp_sum_storage(m->params->compute);
         *data = (const char *)m->params->master + qp_storage_bytes(from, item->lo);

@@ -1,5 +1,6 @@
 #include "train/plan.h"
 #include "autograd/work.h"
+#include "base/h5.h"
 #include "base/thread.h"
 #include "train/metrics.h"
 #include "train/usage.h"
@@ -41,7 +42,7 @@ qp_status qp_plan_memory(qp_model *m, const qp_optim *o, const qp_objective *obj
         .trained = 2 * flat + (p->compute == master ? 0 : qp_storage_bytes(p->compute, p->n)),
         .optimizer = (size_t)o->type->states * flat,
         .accumulation = (size_t)levels * flat,
-        .saving = (size_t)(1 + o->type->states) * flat,
+        .saving = (size_t)(p->count * (1 + o->type->states)) * QP_H5_ARRAY_BYTES + QP_DIRECT_LEAST,
     };
     qp_batch b = { 0 };
     qp_ctx c;

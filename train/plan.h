@@ -12,7 +12,7 @@ typedef struct {
     size_t optimizer;    /* moments */
     size_t accumulation; /* partial sums of gradients */
     size_t activations;  /* the arena's peak */
-    size_t saving;       /* state.h5 is put together in memory */
+    size_t saving;       /* HDF5's tables, a file's buffer */
     size_t total;
 } qp_memory_plan;
 

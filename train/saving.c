@@ -1,29 +1,26 @@
 /* Checkpoints are written by a thread of their own, from the arrays themselves: weights and moments
    stay as they are until the next step's update, and an update waits until they have been read
    (qp_session_before_update). So there is no copy to make, none to hold, and training stands still
-   only when a step is shorter than the reading. What follows, the writing, syncing, hashing,
-   renaming and pruning, goes on beside further steps. */
+   only when a step is shorter than the writing. What follows, hashing, renaming and pruning, goes
+   on beside further steps. */
 #include "base/zio.h"
 #include "train/fault.h"
 #include "train/session.h"
 #include <stdlib.h>
 
-/* Everything that is read of the session is read before the task passes. Weights first: their
-   rounded copies are given back before the state is put together, which takes six times as much. */
+/* Everything that is read of the session is read before the task passes. */
 static qp_status fill(qp_session *r, qp_task *task, const char *tmp, qp_err *err)
 {
     qp_saving *s = &r->saving;
-    qp_h5 *state = NULL;
     qp_fault_slow("save_reads");
     char *kernels = qp_session_kernels(r);
     qp_status rc = qp_session_weights(r, tmp, err);
-    if (!rc) rc = qp_state_build(&state, &s->p, &r->s.optim, r->trajectory.data, kernels, err);
+    if (!rc) qp_fault("save_mid");
+    if (!rc) rc = qp_state_save(tmp, &s->p, &r->s.optim, r->trajectory.data, kernels, err);
     free(kernels);
     qp_task_pass(task);
-    if (rc) return rc;
-    qp_fault_slow("save_writes");
-    qp_fault("save_mid");
-    return qp_state_write(state, tmp, err);
+    if (!rc) qp_fault_slow("save_writes");
+    return rc;
 }
 
 static qp_status write_checkpoint(qp_session *r, qp_task *task, qp_err *err)

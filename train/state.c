@@ -19,37 +19,35 @@ static qp_status get(qp_h5 *h, const char *name, const qp_param *p, qp_storage s
     return qp_h5_get(h, name, s, qp_numel(p->t), data, err);
 }
 
-/* One flat array of the store's layout, a data set a parameter: "master/model.norm.weight". */
-static qp_status each(qp_h5 *h, const char *group, const qp_params *ps, void *flat, transfer move,
-                      qp_err *err)
+/* A parameter's part of one flat array of the store's layout: "master/model.norm.weight". */
+static qp_status part(qp_h5 *h, const char *group, const qp_params *ps, const qp_param *p,
+                      void *flat, transfer move, qp_err *err)
 {
     qp_storage s = qp_sum_storage(ps->compute);
+    char *name = qp_xformat("/%s/%s", group, p->name);
+    qp_status rc = move(h, name, p, s, (char *)flat + qp_storage_bytes(s, p->lo), err);
+    free(name);
+    return rc;
+}
+
+/* Data sets in the store's order, each parameter's beside each other. */
+static qp_status each_array(qp_h5 *h, const qp_optim *o, transfer move, qp_err *err)
+{
+    const qp_params *ps = o->params;
     qp_status rc = QP_OK;
     for (int64_t i = 0; !rc && i < ps->count; i++) {
         const qp_param *p = &ps->item[i];
-        char *name = qp_xformat("/%s/%s", group, p->name);
-        rc = move(h, name, p, s, (char *)flat + qp_storage_bytes(s, p->lo), err);
-        free(name);
+        rc = part(h, "master", ps, p, ps->master, move, err);
+        for (int k = 0; !rc && k < o->type->states; k++)
+            rc = part(h, o->type->state_name[k], ps, p, o->state[k], move, err);
     }
     return rc;
 }
 
-static qp_status each_array(qp_h5 *h, const qp_optim *o, transfer move, qp_err *err)
+static qp_status describe(qp_h5 *h, const qp_progress *p, const qp_optim *o, const char *trajectory,
+                          const char *kernels, qp_err *err)
 {
-    qp_status rc = each(h, "master", o->params, o->params->master, move, err);
-    for (int i = 0; !rc && i < o->type->states; i++)
-        rc = each(h, o->type->state_name[i], o->params, o->state[i], move, err);
-    return rc;
-}
-
-qp_status qp_state_build(qp_h5 **out, const qp_progress *p, const qp_optim *o,
-                         const char *trajectory, const char *kernels, qp_err *err)
-{
-    qp_h5 *h;
-    *out = NULL;
-    qp_status rc = qp_h5_create(&h, err);
-    if (rc) return rc;
-    rc = qp_h5_put_int(h, "format", FORMAT, err);
+    qp_status rc = qp_h5_put_int(h, "format", FORMAT, err);
     if (!rc) rc = qp_h5_put_string(h, "optimizer", o->type->name, err);
     if (!rc) rc = qp_h5_put_string(h, "trajectory", trajectory, err);
     if (!rc) rc = qp_h5_put_string(h, "kernels", kernels, err);
@@ -58,18 +56,23 @@ qp_status qp_state_build(qp_h5 **out, const qp_progress *p, const qp_optim *o,
 #define PUT_REAL(name)                                                                             \
     if (!rc) rc = qp_h5_put_double(h, #name, p->name, err);
     QP_PROGRESS(PUT_INT, PUT_REAL)
-    if (!rc) rc = each_array(h, o, put, err);
-    if (rc)
-        qp_h5_free(h);
-    else
-        *out = h;
     return rc;
 }
 
-qp_status qp_state_write(qp_h5 *h, const char *dir, qp_err *err)
+qp_status qp_state_save(const char *dir, const qp_progress *p, const qp_optim *o,
+                        const char *trajectory, const char *kernels, qp_err *err)
 {
+    qp_h5 *h;
+    qp_status rc = qp_h5_create(&h, o->params->count * (1 + o->type->states), err);
+    if (rc) return rc;
+    rc = describe(h, p, o, trajectory, kernels, err);
+    if (!rc) rc = each_array(h, o, put, err);
+    if (rc) {
+        qp_h5_free(h);
+        return rc;
+    }
     char *path = qp_path_join(dir, "state.h5");
-    qp_status rc = qp_h5_save(h, path, err);
+    rc = qp_h5_save(h, path, err);
     free(path);
     return rc;
 }

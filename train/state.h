@@ -29,13 +29,11 @@ typedef struct {
 #undef QP_REAL_FIELD
 } qp_progress;
 
-/* Puts state.h5 together in memory: progress, masters and moments by parameter name, and
-   `trajectory`: "key: value" lines of what must be the same for the numbers to go on the same;
-   kernels: which build and product computed them, for a warning. */
-qp_status qp_state_build(qp_h5 **h, const qp_progress *p, const qp_optim *o, const char *trajectory,
-                         const char *kernels, qp_err *err) QP_MUST_CHECK;
-/* Writes it to dir/state.h5 and frees it, whatever happens. */
-qp_status qp_state_write(qp_h5 *h, const char *dir, qp_err *err) QP_MUST_CHECK;
+/* Writes dir/state.h5: progress, masters and moments by parameter name, and `trajectory`: "key:
+   value" lines of what must be the same for the numbers to go on the same; kernels: which build and
+   product computed them, for a warning. The arrays go from where they are to the file. */
+qp_status qp_state_save(const char *dir, const qp_progress *p, const qp_optim *o,
+                        const char *trajectory, const char *kernels, qp_err *err) QP_MUST_CHECK;
 /* Reads all but the arrays; the caller frees the two strings. */
 qp_status qp_state_peek(const char *dir, qp_progress *p, char **trajectory, char **kernels,
                         qp_err *err) QP_MUST_CHECK;
