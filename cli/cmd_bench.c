@@ -55,9 +55,7 @@ typedef struct {
 /* Numbers that are no zeros: multiplying zeros draws less power, so the clock may rise. */
 static void *values(qp_storage s, int64_t n)
 {
-    size_t bytes = (qp_storage_bytes(s, n) + 63) / 64 * 64;
-    void *m = aligned_alloc(64, bytes);
-    QP_ASSERT(m, "out of memory for %zu bytes", bytes);
+    void *m = qp_xaligned(64, qp_storage_bytes(s, n));
     for (int64_t i = 0; i < n; i++) {
         float v = ((float)(i * 37 % 16) - 7.5f) / 8;
         if (s == QP_F32) ((float *)m)[i] = v;
@@ -115,7 +113,7 @@ static void measure(const question *q, finding *f)
         o.x = values(q->type, s.n * s.k);
         o.dy = values(q->type, s.n * s.m);
         o.sums = values(QP_F32, s.m * s.k);
-        o.work = aligned_alloc(64, (qp_matmul_work() + 63) / 64 * 64);
+        o.work = qp_xaligned(64, qp_matmul_work());
         o.w = (qp_tensor){
             .storage = q->type, .ndim = 2, .shape = { s.m, s.k }, .data = values(q->type, s.m * s.k)
         };
@@ -133,7 +131,7 @@ static void survey(const question *q, finding *f)
     if (q->type != types[0]) return;
     double best = INFINITY, sum, until = qp_now() + 4 * q->p->seconds;
     float *x = values(QP_F32, READ);
-    void *work = aligned_alloc(64, 1 << 20);
+    void *work = qp_xaligned(64, qp_sumsq_work(READ));
     do {
         double start = qp_now();
         qp_cpu_backend()->k[QP_F32]->sumsq(&sum, work, x, READ);
@@ -255,7 +253,10 @@ static void print_text(const plan *p, const table *all, double bandwidth)
 static void json_text(qp_json_writer *w, const char *key, const char *value)
 {
     qp_json_key(w, key);
-    value &&*value ? qp_json_cstring(w, value) : qp_json_null(w);
+    if (value && *value)
+        qp_json_cstring(w, value);
+    else
+        qp_json_null(w);
 }
 
 static void json_number(qp_json_writer *w, const char *key, double value)
