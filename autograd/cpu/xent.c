@@ -77,14 +77,14 @@ void K(xent_dx)(void *dx_, const void *sums_, const qp_tensor *w, const int32_t 
     const R *sums = sums_, *over = over_, *less = less_;
 #pragma omp parallel for schedule(static) if (n * d > QP_GRAIN)
     for (int64_t i = 0; i < n; i++) {
-        R wt[COLUMNS];
+        T wt[COLUMNS]; /* rounded as the products had it */
         for (int64_t j0 = 0; j0 < d; j0 += COLUMNS) {
             const int64_t cols = d - j0 < COLUMNS ? d - j0 : COLUMNS;
             const R *s = sums + i * d + j0, a = over[i], b = less[i];
             T *to = dx + rows[i] * d + j0;
-            qp_weight_panel(wt, QP_R, cols, w, targets[i], 1, j0, cols);
+            qp_weight_panel(wt, QP_T, cols, w, targets[i], 1, j0, cols);
 #pragma omp simd
-            for (int64_t j = 0; j < cols; j++) to[j] = ACC(to[j], 1, a * s[j] + b * wt[j]);
+            for (int64_t j = 0; j < cols; j++) to[j] = ACC(to[j], 1, a * s[j] + b * LD(wt[j]));
         }
     }
 }

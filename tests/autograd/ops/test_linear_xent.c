@@ -1,3 +1,5 @@
+#include "autograd/cpu/quant.h"
+#include "autograd/cpu/weight.h"
 #include "autograd/general.h"
 #include "tests/suites.h"
 #include "tests/support/gradcheck.h"
@@ -165,6 +167,43 @@ START_TEST(row_alone_equals_row_among_130)
 }
 END_TEST
 
+/* Q8_0 blocks of random bytes under scales of which no product fits bf16. */
+static void *blocks(qp_ctx *c, int64_t n)
+{
+    const size_t bytes = qp_storage_bytes(QP_Q8_0, n);
+    uint8_t *w = qp_arena_alloc(&c->arena, bytes);
+    for (size_t i = 0; i < bytes; i++) w[i] = (uint8_t)qp_rng_below(5, 0, i, 256);
+    for (int64_t b = 0; b < n / 32; b++)
+        memcpy(w + b * 34, &(uint16_t){ qp_to_f16(0.01f + 0.0001f * (float)b) }, 2);
+    return w;
+}
+
+/* A frozen head is used as loading it in the compute type would have it: the targets' rows too. */
+START_TEST(a_stored_head_equals_its_values_in_the_compute_type)
+{
+    enum { N = 20, D = 64, V = 70 };
+    static int32_t all[N];
+    qp_storage st;
+    if (!test_build(_i, &st)) return;
+    qp_ctx c;
+    test_ctx(&c, NULL);
+    for (int i = 0; i < N; i++) all[i] = i * 3;
+    qp_tensor *w[2] = { qp_wrap_data(&c, QP_Q8_0, 2, (int64_t[]){ V, D }, blocks(&c, V * D)),
+                        qp_new(&c, st, 2, (int64_t[]){ V, D }) };
+    qp_weight_convert(w[1]->data, st, w[0]->data, QP_Q8_0, V * D);
+    double nll[2][N];
+    void *dx[2];
+    for (int i = 0; i < 2; i++) {
+        qp_tensor *x = test_leaf(&c, st, 2, (int64_t[]){ N, D }, 1);
+        qp_backward(&c, qp_linear_xent_in_chunks(&c, x, w[i], all, nll[i], 32), 0.25);
+        dx[i] = x->grad;
+    }
+    ck_assert_mem_eq(nll[0], nll[1], sizeof *nll);
+    ck_assert_mem_eq(dx[0], dx[1], qp_storage_bytes(st, N * D));
+    qp_ctx_release(&c);
+}
+END_TEST
+
 /* A copy in the context's arena; the place itself is clean again. */
 static double *gradient(qp_ctx *c, qp_tensor *t)
 {
@@ -292,6 +331,7 @@ Suite *suite_linear_xent(void)
     tcase_add_test(t, large_logits_stay_finite);
     tcase_add_test(t, nan_reaches_the_loss);
     tcase_add_loop_test(t, row_alone_equals_row_among_130, 0, TEST_BUILDS);
+    tcase_add_loop_test(t, a_stored_head_equals_its_values_in_the_compute_type, 0, TEST_BUILDS);
     tcase_add_test(t, many_rows_and_far_logits_equal_whole_logits);
     tcase_add_test(t, small_losses_and_gradients_keep_their_precision);
     tcase_add_test(t, late_is_the_same_but_for_when);
