@@ -4,9 +4,11 @@
 #include "autograd/cpu/dispatch.h"
 #include "autograd/cpu/product.h"
 #include "autograd/cpu/quant.h"
+#include "autograd/cpu/weight.h"
 #include "autograd/work.h"
 #include "base/rng.h"
 #include "tests/suites.h"
+#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,11 +23,14 @@ static const int64_t shapes[][2] = { { 16, 32 },   { 17, 96 },   { 37, 129 }, { 
                                      { 33, 2080 }, { 1100, 64 }, { 600, 47 }, { 48, 4128 } };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
 
-/* False where the CPU lacks the build. */
-static bool choose_build(int i)
+/* A build, `alone` with the products of CPUs that have no more than it: v4's f32 product would
+   serve bf16 there. False where the CPU lacks the build, or `alone` says nothing new. */
+static bool choose_build(int i, bool alone)
 {
-    if (!qp_cpu_build(i)) return false;
-    setenv("QP_ISA", qp_cpu_build(i), 1);
+    const char *isa = qp_cpu_build(i);
+    if (!isa || (alone && strcmp(isa, "v4"))) return false;
+    setenv("QP_ISA", isa, 1);
+    if (alone) setenv("QP_PRODUCT", "loop v4", 1);
     return true;
 }
 
@@ -110,12 +115,12 @@ static void rows_have_the_bits_of_many(trial *t)
     free(many);
 }
 
-/* _i: build, compute type, storage. */
+/* _i: build, alone or not, compute type, storage. */
 START_TEST(a_row_among_few_has_its_bits_among_many)
 {
     const qp_storage storage = storages[_i % STORAGES],
                      compute = _i / STORAGES % 2 ? QP_BF16 : QP_F32;
-    if (!choose_build(_i / STORAGES / 2)) return;
+    if (!choose_build(_i / STORAGES / 4, _i / STORAGES / 2 % 2)) return;
     omp_set_num_threads(3);
     trial t = { .k = qp_cpu_backend()->k[compute], .compute = compute };
     t.work = aligned_alloc(64, qp_matmul_work());
@@ -137,7 +142,54 @@ START_TEST(a_row_among_few_has_its_bits_among_many)
 }
 END_TEST
 
-/* The test above would say nothing of a way that no product takes. */
+#ifdef __x86_64__
+/* Written out; for bf16 compute a weight's values are rounded first. _i: compute type, storage. */
+START_TEST(in_f32_an_element_is_a_chain_of_fused_multiply_adds)
+{
+    const qp_storage storage = storages[_i % STORAGES], compute = _i / STORAGES ? QP_BF16 : QP_F32;
+    if (!__builtin_cpu_supports("avx512vl") || !__builtin_cpu_supports("avx512dq")) return;
+    qp_few_fn *few = qp_few_f32(storage, compute);
+    for (int s = 0; s < SHAPES; s++) {
+        const int64_t m = shapes[s][0], depth = shapes[s][1], values = (m + FIRST) * depth;
+        if (depth % qp_storages[storage].block) continue;
+        qp_tensor w = { .storage = storage, .ndim = 2, .shape = { m + FIRST, depth } };
+        w.data = weights(storage, values);
+        float *x = (float *)activations(QP_F32, QP_FEW_ROWS * depth),
+              *plain = malloc((size_t)values * sizeof *plain);
+        void *rounded = malloc(qp_storage_bytes(compute, values));
+        qp_weight_convert(rounded, compute, w.data, storage, values);
+        qp_weight_convert(plain, QP_F32, rounded, compute, values);
+        for (int64_t n = 1; n <= QP_FEW_ROWS; n += n < 3 ? 1 : 5) {
+            float *c = malloc((size_t)(n * m) * sizeof *c);
+            few(&(qp_few){ .rows = n,
+                           .cols = m,
+                           .depth = depth,
+                           .a = x,
+                           .lda = depth,
+                           .w = &w,
+                           .w0 = FIRST,
+                           .c = c,
+                           .ldc = m });
+            for (int64_t i = 0; i < n * m; i++) {
+                float sum = 0;
+                for (int64_t k = 0; k < depth; k++)
+                    sum = fmaf(x[i / m * depth + k], plain[(FIRST + i % m) * depth + k], sum);
+                ck_assert_msg(c[i] == sum, "%lld rows of %s: element %lld is %a, not %a",
+                              (long long)n, qp_storages[storage].name, (long long)i, (double)c[i],
+                              (double)sum);
+            }
+            free(c);
+        }
+        free(w.data);
+        free(x);
+        free(plain);
+        free(rounded);
+    }
+}
+END_TEST
+#endif
+
+/* The first test would say nothing of a way that no product takes. */
 START_TEST(products_of_avx512_have_a_way_for_few)
 {
     for (int b = 0; qp_cpu_build(b); b++)
@@ -157,7 +209,10 @@ Suite *suite_few_rows(void)
 {
     Suite *s = suite_create("few_rows");
     TCase *t = tcase_create("few_rows");
-    tcase_add_loop_test(t, a_row_among_few_has_its_bits_among_many, 0, 4 * 2 * STORAGES);
+    tcase_add_loop_test(t, a_row_among_few_has_its_bits_among_many, 0, 4 * 2 * 2 * STORAGES);
+#ifdef __x86_64__
+    tcase_add_loop_test(t, in_f32_an_element_is_a_chain_of_fused_multiply_adds, 0, 2 * STORAGES);
+#endif
     tcase_add_test(t, products_of_avx512_have_a_way_for_few);
     suite_add_tcase(s, t);
     return s;
