@@ -34,7 +34,8 @@ struct qp_optim {
     const qp_optim_type *type;
     qp_params *params; /* borrowed */
     qp_optim_settings s;
-    void *state[4]; /* params->n elements each, f32 (f64 for f64); zero at the start */
+    void *state[4];     /* params->n elements each, f32 (f64 for f64); zero at the start */
+    size_t state_bytes; /* of each */
 };
 
 /* Unknown names: QP_USAGE naming the known ones. */
