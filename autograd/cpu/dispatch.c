@@ -40,25 +40,28 @@ qp_convert_fn qp_convert_f64_base;
 extern const qp_kernels qp_kernels_f64_base;
 extern const qp_product qp_loop_f64_base;
 TABLES(base)
-#ifdef QP_HAVE_v3
-TABLES(v3)
+#ifdef __x86_64__
 static bool has_v3(void)
 {
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
            __builtin_cpu_supports("bmi2");
 }
-#endif
-#ifdef QP_HAVE_v4
-TABLES(v4)
 static bool has_v4(void)
 {
     return has_v3() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vl");
 }
-/* The same with dot products of bf16 pairs, which attention has a use for. */
-extern const qp_kernels qp_kernels_bf16_v4bf16;
+/* The same with dot products of bf16 pairs. */
 static bool has_v4bf16(void) { return has_v4() && __builtin_cpu_supports("avx512bf16"); }
+#endif
+#ifdef QP_HAVE_v3
+TABLES(v3)
+#endif
+#ifdef QP_HAVE_v4
+TABLES(v4)
+/* Attention has a use for them, too. */
+extern const qp_kernels qp_kernels_bf16_v4bf16;
 #endif
 
 /* Best first. */
@@ -177,13 +180,12 @@ static void f32_products(const qp_product **p)
 /* AMX first. Without bf16 instructions panels are widened for the f32 product. */
 static void bf16_products(const qp_product **p)
 {
-#if defined QP_HAVE_v4 && defined QP_HAVE_gemm_amx
+#ifdef QP_HAVE_gemm_amx
     if (has_v4()) p[0] = qp_amx_bf16();
 #endif
     const int pairs = qp_dnnl_has_amx() ? 3 : 1, library = qp_dnnl_has_amx() ? 1 : 2;
 #ifdef QP_HAVE_gemm_bf16
-    if (__builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vl"))
-        p[pairs] = &qp_avx512_bf16;
+    if (has_v4bf16()) p[pairs] = &qp_avx512_bf16; /* its file is built for all of that */
 #endif
     p[library] = qp_dnnl_bf16(false);
     p[library + 1] = qp_dnnl_bf16(true);
