@@ -1,9 +1,9 @@
 #include "autograd/param.h"
 #include "base/buf.h"
-#include "base/pages.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 qp_params *qp_params_new(qp_storage compute)
 {
@@ -76,13 +76,16 @@ static void lay_out(qp_params *p)
     p->item = sorted;
 }
 
+/* Straight from the kernel: zero, aligned, and no page is touched before it is written. */
 static qp_status map(void **at, qp_storage storage, int64_t n, qp_err *err)
 {
-    const size_t bytes = qp_storage_bytes(storage, n);
-    *at = qp_pages_new(bytes);
-    if (bytes && !*at)
+    size_t bytes = qp_storage_bytes(storage, n);
+    if (!bytes) return QP_OK;
+    void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mem == MAP_FAILED)
         return qp_fail(err, QP_NOMEM, "%.1f MB for %lld trained values: %s", (double)bytes / 1e6,
                        (long long)n, strerror(errno));
+    *at = mem;
     return QP_OK;
 }
 
@@ -162,9 +165,9 @@ void qp_params_free(qp_params *p)
 {
     if (!p) return;
     const size_t sums = qp_storage_bytes(qp_sum_storage(p->compute), p->n);
-    if (p->value != p->master) qp_pages_free(p->value, qp_storage_bytes(p->compute, p->n));
-    qp_pages_free(p->master, sums);
-    qp_pages_free(p->grad, sums);
+    if (p->value && p->value != p->master) munmap(p->value, qp_storage_bytes(p->compute, p->n));
+    if (p->master) munmap(p->master, sums);
+    if (p->grad) munmap(p->grad, sums);
     for (int64_t i = 0; i < p->count; i++) {
         free(p->item[i].name);
         free(p->item[i].t);

@@ -1,8 +1,8 @@
 #include "optim/types.h"
 #include "autograd/profile.h"
 #include "base/buf.h"
-#include "base/pages.h"
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const qp_optim_type *const types[] = { &qp_adamw };
@@ -29,11 +29,11 @@ qp_status qp_optim_init(qp_optim *o, const char *type, const qp_optim_settings *
 qp_status qp_optim_init_type(qp_optim *o, const qp_optim_type *type, const qp_optim_settings *s,
                              qp_params *p, qp_err *err)
 {
-    const size_t bytes = qp_storage_bytes(qp_sum_storage(p->compute), p->n);
-    *o = (qp_optim){ .type = type, .params = p, .s = *s, .state_bytes = bytes };
+    *o = (qp_optim){ .type = type, .params = p, .s = *s };
+    size_t bytes = qp_storage_bytes(qp_sum_storage(p->compute), p->n);
     for (int i = 0; i < type->states; i++) {
-        o->state[i] = qp_pages_new(bytes); /* touched by the first step */
-        if (o->state[i] || !bytes) continue;
+        o->state[i] = calloc(bytes ? bytes : 1, 1); /* pages are touched by the first step */
+        if (o->state[i]) continue;
         qp_optim_release(o);
         return qp_fail(err, QP_NOMEM, "optimizer %s: no memory for %zu bytes of state", type->name,
                        bytes);
@@ -43,7 +43,7 @@ qp_status qp_optim_init_type(qp_optim *o, const qp_optim_type *type, const qp_op
 
 void qp_optim_release(qp_optim *o)
 {
-    for (int i = 0; i < 4; i++) qp_pages_free(o->state[i], o->state_bytes);
+    for (int i = 0; i < 4; i++) free(o->state[i]);
     *o = (qp_optim){ 0 };
 }
 

@@ -34,8 +34,7 @@ struct qp_optim {
     const qp_optim_type *type;
     qp_params *params; /* borrowed */
     qp_optim_settings s;
-    void *state[4];     /* params->n elements each, f32 (f64 for f64); zero at the start */
-    size_t state_bytes; /* of each */
+    void *state[4]; /* params->n elements each, f32 (f64 for f64); zero at the start */
 };
 
 /* Unknown names: QP_USAGE naming the known ones. */
