@@ -50,6 +50,17 @@ static qp_op_work lora(const call *c)
     return w;
 }
 
+/* y = x w^T + s (x a^T) b^T, the last of in being w; y and dx are written once. */
+static qp_op_work linear_lora(const call *c)
+{
+    call base = *c;
+    base.in = (qp_tensor *const[]){ c->in[0], c->in[3] };
+    qp_op_work w = linear(&base), added = lora(c);
+    added.bytes -= c->backward ? bytes(c->out) : 2 * bytes(c->out);
+    if (c->backward && wanted(c->in[0])) added.bytes -= 2 * grad_bytes(c->in[0]);
+    return (qp_op_work){ w.flop + added.flop, w.bytes + added.bytes };
+}
+
 /* Only the rows that are looked up, forward; backward adds to as many. */
 static qp_op_work embedding(const call *c)
 {
@@ -71,6 +82,7 @@ static const row table[] = {
     { "logits", .work = linear },
     { "matmul", .work = linear },
     { "lora", .work = lora },
+    { "linear_lora", .work = linear_lora },
     { "embedding", .work = embedding },
     { "attention", .forward = -1 }, /* say it themselves */
     { "linear_xent", .forward = -1 },

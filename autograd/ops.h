@@ -50,6 +50,11 @@ qp_tensor *qp_linear(qp_ctx *c, qp_tensor *x, qp_tensor *w);
 qp_tensor *qp_lora(qp_ctx *c, qp_tensor *y, qp_tensor *x, qp_tensor *a, qp_tensor *b, double scale,
                    double dropout);
 
+/* The same on y = x w^T, w (M, K), in one product with it: y is rounded once. Gradient of w, too.
+ */
+qp_tensor *qp_linear_lora(qp_ctx *c, qp_tensor *x, qp_tensor *w, qp_tensor *a, qp_tensor *b,
+                          double scale, double dropout);
+
 /* y = x / (1-p) where the counter-based coin says keep, else 0; x itself if p is 0 or recording is
    off. */
 qp_tensor *qp_dropout(qp_ctx *c, qp_tensor *x, double p);

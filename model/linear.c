@@ -2,14 +2,9 @@
 #include "base/buf.h"
 #include <stdlib.h>
 
-typedef struct {
-    qp_proj proj;
-    qp_tensor *w;
-} dense;
-
 static qp_tensor *dense_forward(qp_ctx *c, qp_proj *p, qp_tensor *x)
 {
-    return qp_linear(c, x, ((dense *)p)->w);
+    return qp_linear(c, x, p->w);
 }
 
 static void dense_free(qp_proj *p) { free(p); }
@@ -18,9 +13,9 @@ static const qp_proj_type dense_type = { dense_forward, dense_free };
 
 qp_proj *qp_dense_new(qp_tensor *w)
 {
-    dense *d = qp_xmalloc(sizeof *d);
-    *d = (dense){ { &dense_type, w->shape[1], w->shape[0] }, w };
-    return &d->proj;
+    qp_proj *p = qp_xmalloc(sizeof *p);
+    *p = (qp_proj){ &dense_type, w->shape[1], w->shape[0], w };
+    return p;
 }
 
 void qp_proj_free(qp_proj *p)

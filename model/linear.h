@@ -13,6 +13,7 @@ typedef struct {
 struct qp_proj { /* first member of every kind */
     const qp_proj_type *type;
     int64_t in, out;
+    qp_tensor *w; /* what is nothing but x w^T says so: another op may do it in the same product */
 };
 
 static inline qp_tensor *qp_proj_forward(qp_ctx *c, qp_proj *p, qp_tensor *x)

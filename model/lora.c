@@ -11,6 +11,7 @@ typedef struct {
 static qp_tensor *lora_forward(qp_ctx *c, qp_proj *p, qp_tensor *x)
 {
     const lora *l = (const lora *)p;
+    if (l->base->w) return qp_linear_lora(c, x, l->base->w, l->a, l->b, l->scale, l->dropout);
     qp_tensor *y = qp_proj_forward(c, l->base, x);
     return qp_lora(c, y, x, l->a, l->b, l->scale, l->dropout);
 }
@@ -29,6 +30,6 @@ qp_proj *qp_lora_wrap(qp_proj *base, qp_tensor *a, qp_tensor *b, double scale, d
               "LoRA A %s and B %s on a projection of %lld to %lld", qp_str(a), qp_str(b),
               (long long)base->in, (long long)base->out);
     lora *l = qp_xmalloc(sizeof *l);
-    *l = (lora){ { &lora_type, base->in, base->out }, base, a, b, scale, dropout };
+    *l = (lora){ { &lora_type, base->in, base->out, NULL }, base, a, b, scale, dropout };
     return &l->proj;
 }

@@ -6,7 +6,11 @@
    task goes over the depth in even steps, again a function of the shape, and in each over its rows
    in tiles of counts that give equal bits (qp_product.tile_rows). The last tile is padded with zero
    rows in the work area. What is not stored as the library wants it (another storage, a row range
-   that needs padding) is unpacked there too; all else is multiplied in place. */
+   that needs padding) is unpacked there too; all else is multiplied in place.
+
+   A second pair of operands may be added, C = A B + A2 B2: an element is then one chain over both
+   depths, rounded once. LoRA's C = x W^T + h b^T costs some steps more so; as a product of its own
+   that read C and wrote it again it took three times what its operations take. */
 #include "autograd/cpu/kernel.h"
 #include "autograd/cpu/product.h"
 #include "autograd/cpu/weight.h"
@@ -19,11 +23,15 @@ typedef struct {
     const qp_tensor *a, *b; /* as stored: see ta, tb of qp_tile */
     bool ta, tb;
     int64_t b0; /* b's first row that takes part */
+    struct {    /* the second pair, stored as the first is; b2's values are T */
+        const qp_tensor *a, *b;
+        int64_t depth; /* 0: there is none */
+    } more;
     void *c;
     qp_storage cs;
     double beta, alpha;
-    int64_t block_rows, block_cols, step; /* a task's; `step` of the depth */
-    bool in_place;                        /* C needs no scaling, adding or rounding */
+    int64_t block_rows, block_cols; /* a task's */
+    bool in_place;                  /* C needs no scaling, adding or rounding */
 } job;
 
 /* Splits n into the fewest even parts of at most `most`, each a multiple of `unit` but the last. */
@@ -113,36 +121,78 @@ static int64_t next_rows(const job *j, int64_t left, int64_t cols, int64_t depth
                  : j->p->tile_rows(left, cols, depth); /* A^T's columns are no rows of ours */
 }
 
-static void task(const job *j, int64_t i0, int64_t c0, char *work)
+static int64_t step_of(const job *j, int64_t depth) { return even(depth, j->p->depth, 16); }
+
+/* The last step's depth. */
+static int64_t shallow(const job *j, int64_t depth)
+{
+    return depth - (depth - 1) / step_of(j, depth) * step_of(j, depth);
+}
+
+/* A product that chains takes the second pair as steps of the first's last tile. */
+static bool chained(const job *j)
+{
+    return j->more.depth && j->p->chains && j->p->in == QP_T && !j->p->dense;
+}
+
+/* The second pair of C's block from (i, c0) on. */
+static qp_tile more_of(const job *j, int64_t i, int64_t c0)
+{
+    const int64_t depth = j->more.depth;
+    return (qp_tile){ .depth = depth,
+                      .a = (const T *)j->more.a->data + i * depth,
+                      .lda = depth,
+                      .b = (const T *)j->more.b->data + (j->tb ? c0 * depth : c0),
+                      .ldb = j->tb ? depth : j->cols };
+}
+
+/* A block of C; `begun`: it holds sums, `more`: others will be added. */
+static void block(const job *j, int64_t i0, int64_t c0, int64_t least_depth, bool begun, bool more,
+                  char *work)
 {
     char *buf_a = work, *buf_b = buf_a + QP_A_BYTES;
     R *sums = (R *)(buf_b + QP_B_BYTES);
-    int64_t rows = least(j->rows - i0, j->block_rows), cols = least(j->cols - c0, j->block_cols);
-    int64_t shallow = j->depth - (j->depth - 1) / j->step * j->step; /* the last step's depth */
+    const int64_t rows = least(j->rows - i0, j->block_rows), step = step_of(j, j->depth);
+    const int64_t cols = least(j->cols - c0, j->block_cols);
     qp_tile t = { .cols = cols, .tb = j->tb, .work = (char *)sums + QP_C_BYTES };
-    for (int64_t k = 0; k < j->depth; k += j->step) {
-        t.depth = least(j->depth - k, j->step);
-        t.add = k > 0;
-        const bool last = k + j->step >= j->depth;
+    for (int64_t k = 0; k < j->depth; k += step) {
+        t.depth = least(j->depth - k, step);
+        t.add = begun || k > 0;
+        const bool last = !more && k + step >= j->depth;
         if (j->tb)
             t.b = part(j->p, j->b, j->b0 + c0, cols, k, t.depth, false, buf_b, &t.ldb);
         else
             t.b = part(j->p, j->b, j->b0 + k, t.depth, c0, cols, false, buf_b, &t.ldb);
         for (int64_t i = 0, take; i < rows; i += take) {
-            t.rows = next_rows(j, rows - i, cols, shallow);
+            t.rows = next_rows(j, rows - i, cols, least_depth);
             take = least(t.rows, rows - i);
             bool in_place = j->in_place && take == t.rows && !j->p->dense;
             bool finished = !in_place && take == t.rows && finishes(j);
             qp_finish f = finish(j, i0 + i, c0);
+            qp_tile second = last && chained(j) ? more_of(j, i0 + i, c0) : (qp_tile){ 0 };
             tile_of_a(j, &t, i0 + i, take, k, buf_a);
             t.c = in_place ? (R *)j->c + (i0 + i) * j->cols + c0 : sums + i * cols;
             t.ldc = in_place ? j->cols : cols;
+            t.more = second.depth ? &second : NULL;
             t.finish = last && finished ? &f : NULL;
             j->p->multiply(&t);
             if (last && !in_place && !finished)
                 store(j, sums + i * cols, cols, i0 + i, take, c0, cols);
         }
     }
+}
+
+static void task(const job *j, int64_t i0, int64_t c0, char *work)
+{
+    if (!j->more.depth || chained(j)) {
+        block(j, i0, c0, shallow(j, j->depth), false, false, work);
+        return;
+    }
+    job second = *j;
+    second.a = j->more.a, second.b = j->more.b, second.depth = j->more.depth, second.b0 = 0;
+    const int64_t both = least(shallow(j, j->depth), shallow(j, second.depth));
+    block(j, i0, c0, both, false, true, work);
+    block(&second, i0, c0, both, true, false, work);
 }
 
 static int64_t parts_of(int64_t n, int64_t part) { return (n + part - 1) / part; }
@@ -166,7 +216,6 @@ static void cut(job *j, int64_t batches, int64_t threads)
     }
     j->block_cols = even(j->cols, parts_of(j->cols, across), 16);
     j->block_rows = even(j->rows, parts_of(j->rows, down), p->unit);
-    j->step = even(j->depth, p->depth, 16);
 }
 
 /* Task i of product `number` of a batch: the same job elsewhere. */
@@ -220,6 +269,27 @@ static const void *widened(const qp_product *p, const qp_tensor *x, void *work)
     return p->in == QP_T ? x->data : work;
 }
 
+/* Few rows: columns between two stores, whose sums stay in L1; the most depth of a second pair. */
+enum { FEW_COLS = 512, FEW_MORE = 512 };
+
+/* The second pair of few rows, added to sums of the first, which begin `work`. */
+static void add_more(const job *j, char *work, int64_t c0, int64_t cols)
+{
+    char *buf_a = work + QP_FEW_ROWS * FEW_COLS * sizeof(R);
+    char *buf_b = buf_a + QP_FEW_ROWS * FEW_MORE * sizeof(R);
+    qp_tile t = { .rows = j->rows,
+                  .cols = cols,
+                  .depth = j->more.depth,
+                  .c = work,
+                  .ldc = cols,
+                  .tb = true,
+                  .add = true,
+                  .work = work + QP_B_BYTES + QP_C_BYTES };
+    t.a = part(j->p, j->more.a, 0, j->rows, 0, t.depth, false, buf_a, &t.lda);
+    t.b = part(j->p, j->more.b, c0, cols, 0, t.depth, false, buf_b, &t.ldb);
+    j->p->multiply(&t);
+}
+
 /* Few rows: the time is the weight's way from memory. Every thread reads one stretch of it. */
 static void run_few(const job *j, qp_few_fn *few, void *work)
 {
@@ -227,12 +297,11 @@ static void run_few(const job *j, qp_few_fn *few, void *work)
     const int64_t units = (j->cols + 15) / 16;
 #pragma omp parallel if (j->cols * j->depth > QP_GRAIN)
     {
-        enum { PIECE = 512 }; /* columns between two stores: their sums stay in L1 */
         const int id = omp_get_thread_num(), threads = omp_get_num_threads();
         const int64_t end = least(units * (id + 1) / threads * 16, j->cols);
         R *sums = (R *)((char *)work + (size_t)id * QP_PRODUCT_BYTES + QP_A_BYTES);
         for (int64_t c0 = units * id / threads * 16, cols; c0 < end; c0 += cols) {
-            cols = least(PIECE, end - c0);
+            cols = least(FEW_COLS, end - c0);
             few(&(qp_few){ .rows = j->rows,
                            .cols = cols,
                            .depth = j->depth,
@@ -242,6 +311,7 @@ static void run_few(const job *j, qp_few_fn *few, void *work)
                            .w0 = j->b0 + c0,
                            .c = (float *)sums,
                            .ldc = cols });
+            if (j->more.depth) add_more(j, (char *)sums, c0, cols);
             const qp_finish f = finish(j, 0, c0);
             if (finishes(j)) /* rounded as those of a tile, whatever this file is built for */
                 j->p->finish(&f, sums, cols, j->rows, cols);
@@ -256,7 +326,8 @@ static qp_few_fn *few_of(const job *j)
 {
     const bool possible = j->p->few && j->rows > 0 && j->rows <= QP_FEW_ROWS && j->cols >= 16 &&
                           j->depth > 0 && j->depth % qp_storages[j->b->storage].block == 0 &&
-                          j->rows * j->depth * (int64_t)sizeof(R) <= QP_A_BYTES;
+                          j->rows * j->depth * (int64_t)sizeof(R) <= QP_A_BYTES &&
+                          j->more.depth <= FEW_MORE;
     return possible ? j->p->few(j->b->storage, QP_T) : NULL;
 }
 
@@ -271,15 +342,26 @@ static bool plain(qp_storage cs, double beta, double alpha)
     return cs == QP_R && beta == 0 && alpha == 1;
 }
 
-void K(matmul_nt)(void *y, qp_storage ys, double beta, double alpha, const void *x,
-                  const qp_tensor *w, int64_t r0, int64_t n, int64_t m, int64_t k, void *work)
+/* a2 and b2, when there is depth in them, as a second pair: or as the first if that has none. */
+static void add_pair(job *j, const qp_tensor *a2, const qp_tensor *b2, int64_t depth)
 {
-    qp_tensor a = matrix(x, n, k);
+    if (j->depth > 0) {
+        j->more.a = a2, j->more.b = b2, j->more.depth = depth;
+    } else if (depth > 0) {
+        j->a = a2, j->b = b2, j->depth = depth, j->b0 = 0;
+    }
+}
+
+void K(matmul_nt_more)(void *y, qp_storage ys, double beta, double alpha, const void *x,
+                       const qp_tensor *w, int64_t r0, const void *h, const void *b, int64_t n,
+                       int64_t m, int64_t k, int64_t r, void *work)
+{
+    qp_tensor a1 = matrix(x, n, k), a2 = matrix(h, n, r), b2 = matrix(b, m, r);
     job j = { .p = qp_product_for(QP_T),
               .rows = n,
               .cols = m,
               .depth = k,
-              .a = &a,
+              .a = &a1,
               .b = w,
               .tb = true,
               .b0 = r0,
@@ -288,6 +370,7 @@ void K(matmul_nt)(void *y, qp_storage ys, double beta, double alpha, const void 
               .beta = beta,
               .alpha = alpha,
               .in_place = plain(ys, beta, alpha) };
+    add_pair(&j, &a2, &b2, r);
     qp_few_fn *few = few_of(&j);
     if (few)
         run_few(&j, few, work);
@@ -295,15 +378,22 @@ void K(matmul_nt)(void *y, qp_storage ys, double beta, double alpha, const void 
         run(&j, work);
 }
 
-void K(matmul_nn)(void *dx, qp_storage xs, double beta, double alpha, const void *dy,
+void K(matmul_nt)(void *y, qp_storage ys, double beta, double alpha, const void *x,
                   const qp_tensor *w, int64_t r0, int64_t n, int64_t m, int64_t k, void *work)
 {
-    qp_tensor a = matrix(dy, n, m);
+    K(matmul_nt_more)(y, ys, beta, alpha, x, w, r0, NULL, NULL, n, m, k, 0, work);
+}
+
+void K(matmul_nn_more)(void *dx, qp_storage xs, double beta, double alpha, const void *dy,
+                       const qp_tensor *w, int64_t r0, const void *dh, const void *a, int64_t n,
+                       int64_t m, int64_t k, int64_t r, void *work)
+{
+    qp_tensor a1 = matrix(dy, n, m), a2 = matrix(dh, n, r), b2 = matrix(a, r, k);
     job j = { .p = qp_product_for(QP_T),
               .rows = n,
               .cols = k,
               .depth = m,
-              .a = &a,
+              .a = &a1,
               .b = w,
               .b0 = r0,
               .c = dx,
@@ -311,7 +401,14 @@ void K(matmul_nn)(void *dx, qp_storage xs, double beta, double alpha, const void
               .beta = beta,
               .alpha = alpha,
               .in_place = plain(xs, beta, alpha) };
+    add_pair(&j, &a2, &b2, r);
     run(&j, work);
+}
+
+void K(matmul_nn)(void *dx, qp_storage xs, double beta, double alpha, const void *dy,
+                  const qp_tensor *w, int64_t r0, int64_t n, int64_t m, int64_t k, void *work)
+{
+    K(matmul_nn_more)(dx, xs, beta, alpha, dy, w, r0, NULL, NULL, n, m, k, 0, work);
 }
 
 void K(matmul_tn)(void *dw, double beta, double alpha, const void *dy, const void *x, int64_t n,

@@ -99,25 +99,45 @@ static void one(const strip *s, int64_t i, int64_t h, int64_t w)
             memcpy(c + l * t->ldc, whole + l * NR, (size_t)w * sizeof(S));
 }
 
-/* Lines first .. first+lines-1 of a matrix at depth k .., as strips. `turned`: stored (depth,
- * lines). */
+static int64_t steps_of(const qp_tile *t) { return (t->depth + PER - 1) / PER; }
+
+/* Lines first .. first+lines-1 of a matrix as strips, `steps` of them from step k on. */
 static void strips_of_a(E *out, const qp_tile *t, int64_t first, int64_t lines, int64_t k,
-                        int64_t depth)
+                        int64_t steps)
 {
-    const V *a = (const V *)t->a + (t->ta ? k * t->lda + first : first * t->lda + k);
+    const int64_t depth = least(steps * PER, t->depth - k * PER);
+    const V *a = (const V *)t->a + (t->ta ? k * PER * t->lda + first : first * t->lda + k * PER);
     if (t->ta) pack_columns(out, APART, a, t->lda, lines, depth, MR);
     for (int64_t l = 0; !t->ta && l < lines; l += MR, out += APART)
         pack_rows(out, a + l * t->lda, t->lda, least(MR, lines - l), depth, MR);
 }
 
 static void strip_of_b(E *out, const qp_tile *t, int64_t first, int64_t lines, int64_t k,
-                       int64_t depth)
+                       int64_t steps)
 {
-    const V *b = (const V *)t->b + (t->tb ? first * t->ldb + k : k * t->ldb + first);
+    const int64_t depth = least(steps * PER, t->depth - k * PER);
+    const V *b = (const V *)t->b + (t->tb ? first * t->ldb + k * PER : k * PER * t->ldb + first);
     if (t->tb)
         pack_rows(out, b, t->ldb, lines, depth, NR);
     else
         pack_columns(out, 0, b, t->ldb, lines, depth, NR);
+}
+
+/* The same of a chain: what a tile's own steps do not fill `more` does. */
+typedef void pack_fn(E *out, const qp_tile *t, int64_t first, int64_t lines, int64_t k,
+                     int64_t steps);
+static inline __attribute__((always_inline)) void chain(pack_fn *pack, const int width, E *out,
+                                                        const qp_tile *t, int64_t first,
+                                                        int64_t lines, int64_t k, int64_t steps)
+{
+    const int64_t own = steps_of(t), mine = least(steps, own - k);
+    if (mine > 0) pack(out, t, first, lines, k, mine);
+    if (mine >= steps) return;
+    qp_tile more = *t->more;
+    more.ta = t->ta;
+    more.tb = t->tb;
+    const int64_t done = mine > 0 ? mine : 0;
+    pack(out + done * width, &more, first, lines, k + done - own, steps - done);
 }
 
 /* Part `part` of `parts` of what strip_of_b will read, into L2: its lines are too short, and too
@@ -147,20 +167,22 @@ static void fetch_end(const strip *s, int64_t i, int64_t rows)
             __builtin_prefetch(y + (size_t)((s->i0 + l) * ld + s->j) * size + at, 1);
 }
 
-/* All columns of `rows` rows from i0 on, at depth k; as many strips of B at once as fill L1, so
+/* All columns of `rows` rows from i0 on, at step k; as many strips of B at once as fill L1, so
    that rows of a product of little depth are stored as they lie. */
-static void rows_of_tile(strip s, int64_t rows, int64_t k, int64_t depth)
+static void rows_of_tile(strip s, int64_t rows, int64_t k)
 {
     E *a = s.t->work, *b = a + A_BYTES / sizeof(E);
     const int64_t cols = s.t->cols, wide = (STEPS / s.steps) * NR, size = s.steps * NR;
-    if (s.packed) strips_of_a(a, s.t, s.i0, rows, k, depth);
-    s.a = s.packed ? (const V *)a : (const V *)s.t->a + s.i0 * s.t->lda + k;
+    const int64_t depth = least(s.steps * PER, s.t->depth - k * PER); /* none where all is more's */
+    if (s.packed) chain(strips_of_a, MR, a, s.t, s.i0, rows, k, s.steps);
+    s.a = s.packed ? (const V *)a : (const V *)s.t->a + s.i0 * s.t->lda + k * PER;
     for (int64_t j = 0; j < cols; j += wide) {
         const int64_t end = least(cols, j + wide), next = least(wide, cols - end);
         for (s.b = b, s.j = j; s.j < end; s.j += NR)
-            strip_of_b(b + (s.j - j) / NR * size, s.t, s.j, least(NR, end - s.j), k, depth);
+            chain(strip_of_b, NR, b + (s.j - j) / NR * size, s.t, s.j, least(NR, end - s.j), k,
+                  s.steps);
         for (int64_t i = 0; i < rows; i += MR) {
-            fetch(s.t, end, next, k, depth, i / MR, (rows + MR - 1) / MR);
+            fetch(s.t, end, next, k * PER, depth, i / MR, (rows + MR - 1) / MR);
             for (s.b = b, s.j = j; s.j < end; s.j += NR, s.b += size) {
                 fetch_end(&s, i + 2 * MR, rows);
                 one(&s, i, least(MR, rows - i), least(NR, end - s.j));
@@ -171,21 +193,22 @@ static void rows_of_tile(strip s, int64_t rows, int64_t k, int64_t depth)
 
 static void multiply(const qp_tile *t)
 {
-    const int64_t parts = (t->depth + STEPS * PER - 1) / (STEPS * PER);
-    const int64_t most = ((t->depth + parts - 1) / parts + 15) / 16 * 16; /* even: no short end */
+    enum { EVEN = 16 / PER };
+    const int64_t steps = steps_of(t) + (t->more ? steps_of(t->more) : 0);
+    const int64_t parts = (steps + STEPS - 1) / STEPS;
+    const int64_t most = ((steps + parts - 1) / parts + EVEN - 1) / EVEN * EVEN; /* no short end */
     /* A packed line of A serves all columns: where those are one strip, it is used where it lies.
      */
-    const bool thin = !t->ta && t->cols <= NR && t->depth % PER == 0;
-    for (int64_t k = 0; k < t->depth; k += most) {
-        const int64_t depth = least(most, t->depth - k);
+    const bool thin = !t->ta && t->cols <= NR && t->depth % PER == 0 && !t->more;
+    for (int64_t k = 0; k < steps; k += most) {
         strip s = { .t = t,
-                    .steps = (depth + PER - 1) / PER,
+                    .steps = least(most, steps - k),
                     .add = t->add || k > 0,
-                    .last = k + most >= t->depth };
-        if (thin) rows_of_tile(s, t->rows / MR * MR, k, depth);
+                    .last = k + most >= steps };
+        if (thin) rows_of_tile(s, t->rows / MR * MR, k);
         if (thin) s.i0 = t->rows / MR * MR;
         for (s.packed = true; s.i0 < t->rows; s.i0 += BLOCK_ROWS)
-            rows_of_tile(s, least(BLOCK_ROWS, t->rows - s.i0), k, depth);
+            rows_of_tile(s, least(BLOCK_ROWS, t->rows - s.i0), k);
     }
 }
 

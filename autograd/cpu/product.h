@@ -41,15 +41,17 @@ typedef struct {
 
 /* C (rows, cols) = A (rows, depth) B (depth, cols), added to C if `add`; row-major, ld elements
    from row to row. ta: A is stored (depth, rows); tb: B is stored (cols, depth). */
-typedef struct {
+typedef struct qp_tile qp_tile;
+struct qp_tile {
     int64_t rows, cols, depth;
     const void *a, *b;
     void *c;
     int64_t lda, ldb, ldc;
     bool ta, tb, add;
+    const qp_tile *more;     /* NULL, or whose product is added behind: its a, b, lda, ldb, depth */
     const qp_finish *finish; /* NULL: C is the end; else C holds only what is read if `add` */
     void *work;              /* QP_PACK_BYTES of scratch, 64-byte aligned */
-} qp_tile;
+};
 
 /* C (rows, cols) = A (rows, depth) W^T for up to QP_FEW_ROWS rows and the rows w0 .. w0+cols-1 of a
    weight as it is stored; cols at least 16, or rows of w lie before w0. On the calling thread,
@@ -73,6 +75,7 @@ typedef struct {
     int64_t unit;        /* a block's rows are a multiple of it, but the last's */
     int64_t cols, depth; /* largest panel of B */
     bool any_block;      /* an element's bits do not depend on the columns beside it either */
+    bool chains;         /* heeds a tile's `more` */
     bool dense;          /* wants A, B and C without gaps between rows */
     /* Rows of the next tile when `left` remain; more than left: the tile is padded with zero rows.
        Row counts that it returns for one shape of B give a row the same bits. */

@@ -305,16 +305,21 @@ START_TEST(operations_and_bytes_are_those_counted_by_hand)
               *b = test_param(&c, QP_F32, 2, (int64_t[]){ M, R }, 4),
               *head = test_leaf(&c, QP_F32, 2, (int64_t[]){ V, M }, 5);
     w->needs_grad = head->needs_grad = false; /* frozen */
+    qp_backward(&c, qp_sum(&c, qp_linear_lora(&c, x, w, a, b, 2, 0), QP_ALL, false), 1);
     qp_tensor *y = qp_lora(&c, qp_linear(&c, x, w), x, a, b, 2, 0);
     qp_backward(&c, qp_linear_xent(&c, y, head, targets, NULL), 1);
     const qp_op_cost *linear = find(&p, "linear"), *lora = find(&p, "lora"),
-                     *xent = find(&p, "linear_xent");
+                     *joined = find(&p, "linear_lora"), *xent = find(&p, "linear_xent");
     const double product = 2 * N * K * M, narrow = 2 * N * K * R, wide = 2 * N * R * M;
     work_is(&linear->forward, product, 4 * (N * K + M * K + N * M));
     work_is(&linear->backward, product, 4 * (N * M + M * K + N * K));
     work_is(&lora->forward, narrow + wide, 4 * (N * K + R * K + M * R + 2 * N * M + N * R));
     work_is(&lora->backward, 2 * narrow + 2 * wide,
             4 * (N * M + M * R + N * R + N * R + M * R + N * K + R * K + R * K + 2 * N * K));
+    work_is(&joined->forward, product + narrow + wide,
+            4 * (N * K + M * K + N * M + N * K + R * K + M * R + N * R));
+    work_is(&joined->backward, product + 2 * narrow + 2 * wide,
+            4 * (N * M + M * K + N * K + M * R + N * R + N * R + M * R + N * K + R * K + R * K));
     work_is(&xent->forward, 2 * 4 * M * V, 4 * (V * M + 2 * 4 * M));
     work_is(&xent->backward, 2 * 2 * 4 * M * V, 4 * (V * M + 4 * 4 * M));
     qp_ctx_release(&c);

@@ -74,8 +74,8 @@ typedef struct {
     const qp_kernels *k;
     qp_storage compute, out;
     qp_tensor w;
-    int64_t m, depth;
-    const char *x;
+    int64_t m, depth, r; /* r: depth of a second pair; 0: none */
+    const char *x, *h, *b;
     void *work;
     double beta, alpha;
 } trial;
@@ -90,9 +90,10 @@ static char *product(const trial *t, int64_t first, int64_t n)
             memcpy(y + qp_storage_bytes(t->out, i * t->m + j),
                    t->out == QP_F32 ? (const void *)&v : &b, qp_storage_bytes(t->out, 1));
         }
-    t->k->matmul_nt(y, t->out, t->beta, t->alpha,
-                    t->x + qp_storage_bytes(t->compute, first * t->depth), &t->w, FIRST, n, t->m,
-                    t->depth, t->work);
+    t->k->matmul_nt_more(y, t->out, t->beta, t->alpha,
+                         t->x + qp_storage_bytes(t->compute, first * t->depth), &t->w, FIRST,
+                         t->h + qp_storage_bytes(t->compute, first * t->r), t->b, n, t->m, t->depth,
+                         t->r, t->work);
     return y;
 }
 
@@ -130,11 +131,19 @@ START_TEST(a_row_among_few_has_its_bits_among_many)
         t.w = (qp_tensor){ .storage = storage, .ndim = 2, .shape = { t.m + FIRST, t.depth } };
         t.w.data = weights(storage, (t.m + FIRST) * t.depth);
         char *x = activations(compute, MANY * t.depth);
-        t.x = x;
+        t.x = t.h = t.b = x;
         t.out = QP_F32, t.beta = 0, t.alpha = 1;
         rows_have_the_bits_of_many(&t);
         t.out = compute, t.beta = 1, t.alpha = 0.3; /* no power of two: it rounds */
         rows_have_the_bits_of_many(&t);
+        for (t.r = 5; t.r < 600; t.r += 512) { /* few rows take no more than 512 */
+            char *h = activations(compute, MANY * t.r), *b = activations(compute, t.m * t.r);
+            t.h = h, t.b = b;
+            rows_have_the_bits_of_many(&t);
+            free(h);
+            free(b);
+        }
+        t.r = 0;
         free(t.w.data);
         free(x);
     }

@@ -77,7 +77,8 @@ typedef struct {
     int kind;
     qp_storage type, out;
     int64_t n, m, k, rows, cols, depth, r0;
-    void *left, *right, *c;
+    int64_t r; /* depth of a second pair; 0: none */
+    void *left, *right, *left2, *right2, *c;
     double beta, alpha;
 } product;
 
@@ -93,8 +94,17 @@ static product setup(int kind, qp_storage type, qp_storage out, int64_t n, int64
     return p;
 }
 
+static void add_pair(product *p, int64_t r)
+{
+    p->r = r;
+    p->left2 = matrix(p->type, p->rows * r, 4);
+    p->right2 = matrix(p->type, p->cols * r, 5);
+}
+
 static void teardown(product *p)
 {
+    free(p->left2);
+    free(p->right2);
     free(p->left);
     free(p->right);
     free(p->c);
@@ -111,23 +121,36 @@ static void *work_area(void)
     return work;
 }
 
-static void run(const product *p, const void *left, const qp_tensor *w, void *c, int64_t n)
+static void run(const product *p, const void *left, const void *left2, const qp_tensor *w, void *c,
+                int64_t n)
 {
     const qp_kernels *k = kernels(p->type);
-    if (p->kind == NT)
-        k->matmul_nt(c, p->out, p->beta, p->alpha, left, w, p->r0, n, p->m, p->k, work_area());
+    void *work = work_area();
+    if (p->kind == NT && p->r)
+        k->matmul_nt_more(c, p->out, p->beta, p->alpha, left, w, p->r0, left2, p->right2, n, p->m,
+                          p->k, p->r, work);
+    else if (p->kind == NT)
+        k->matmul_nt(c, p->out, p->beta, p->alpha, left, w, p->r0, n, p->m, p->k, work);
+    else if (p->kind == NN && p->r)
+        k->matmul_nn_more(c, p->out, p->beta, p->alpha, left, w, p->r0, left2, p->right2, n, p->m,
+                          p->k, p->r, work);
     else if (p->kind == NN)
-        k->matmul_nn(c, p->out, p->beta, p->alpha, left, w, p->r0, n, p->m, p->k, work_area());
+        k->matmul_nn(c, p->out, p->beta, p->alpha, left, w, p->r0, n, p->m, p->k, work);
     else
-        k->matmul_tn(c, p->beta, p->alpha, left, p->right, n, p->m, p->k, work_area());
+        k->matmul_tn(c, p->beta, p->alpha, left, p->right, n, p->m, p->k, work);
 }
 
 /* Element (i, j) by a sum in f64, and the sum of magnitudes that bounds its error. */
-static double exact(const product *p, const double *left, const double *right, int64_t i, int64_t j,
-                    double *size)
+static double exact(const product *p, const double *left, const double *right, const double *left2,
+                    const double *right2, int64_t i, int64_t j, double *size)
 {
     double sum = 0;
     *size = 0;
+    for (int64_t l = 0; l < p->r; l++) {
+        double ab = left2[i * p->r + l] * right2[p->kind == NT ? j * p->r + l : l * p->cols + j];
+        sum += ab;
+        *size += fabs(ab);
+    }
     for (int64_t l = 0; l < p->depth; l++) {
         double a = left[p->kind == TN ? l * p->m + i : i * p->depth + l];
         double b = right[p->kind == NT ? j * p->k + l : l * p->cols + j];
@@ -143,27 +166,32 @@ static void check_values(const product *p)
     qp_tensor w = tensor(p->right, p->type, p->m, p->k);
     double *left = values(p->left, p->type, p->rows * p->depth);
     double *right = values(p->right, p->type, p->cols * p->depth);
+    double *left2 = values(p->left2, p->type, p->rows * p->r);
+    double *right2 = values(p->right2, p->type, p->cols * p->r);
     double *old = values(p->c, p->out, p->rows * p->cols);
-    run(p, p->left, &w, p->c, p->n);
+    run(p, p->left, p->left2, &w, p->c, p->n);
     double *new = values(p->c, p->out, p->rows * p->cols);
     double eps = p->type == QP_F64 ? 0x1p-52 : 0x1p-23;
     double store = p->out == QP_BF16 ? 0x1p-8 : eps;
     for (int64_t i = 0; i < p->rows; i++)
         for (int64_t j = 0; j < p->cols; j++) {
-            double size, sum = exact(p, left, right, i, j, &size);
+            double size, sum = exact(p, left, right, left2, right2, i, j, &size);
             double before = p->beta != 0 ? old[i * p->cols + j] : 0;
             double want = before + p->alpha * sum, got = new[i * p->cols + j];
-            double bound = (double)(p->depth + 2) * eps * fabs(p->alpha) * size +
+            double bound = (double)(p->depth + p->r + 2) * eps * fabs(p->alpha) * size +
                            store * (fabs(want) + fabs(before)) + 1e-300;
             if (!(fabs(got - want) <= bound))
-                ck_abort_msg(
-                    "%s of %s to %s, n %ld m %ld k %ld, beta %g: at (%ld, %ld) %.9g, want %.9g",
-                    (const char *[]){ "nt", "nn", "tn" }[p->kind], qp_storages[p->type].name,
-                    qp_storages[p->out].name, (long)p->n, (long)p->m, (long)p->k, p->beta, (long)i,
-                    (long)j, got, want);
+                ck_abort_msg("%s of %s to %s, n %ld m %ld k %ld r %ld, beta %g: at (%ld, %ld) "
+                             "%.9g, want %.9g",
+                             (const char *[]){ "nt", "nn", "tn" }[p->kind],
+                             qp_storages[p->type].name, qp_storages[p->out].name, (long)p->n,
+                             (long)p->m, (long)p->k, (long)p->r, p->beta, (long)i, (long)j, got,
+                             want);
         }
     free(left);
     free(right);
+    free(left2);
+    free(right2);
     free(old);
     free(new);
 }
@@ -186,32 +214,44 @@ START_TEST(products_agree_with_a_plain_sum)
                     p.alpha = variant & 2 ? 0.375 : 1;
                     check_values(&p);
                     teardown(&p);
+                    if (kind == TN) continue;
+                    p = setup(kind, compute[t], out, d[0], d[1], d[2]);
+                    add_pair(&p, variant & 2 ? 19 : 1040); /* an odd rank, one of two steps */
+                    p.beta = variant & 2 ? 1 : 0;
+                    check_values(&p);
+                    teardown(&p);
                 }
 }
 END_TEST
 
 /* 130 rows at once, in reverse order, and every smaller count. */
 static void check_rows(bool all_counts, int kind, qp_storage type, qp_storage out, int64_t m,
-                       int64_t k)
+                       int64_t k, int64_t r)
 {
     enum { N = 130 };
     product p = setup(kind, type, out, N, m, k);
+    if (r) add_pair(&p, r);
     qp_tensor w = tensor(p.right, type, m, k);
     size_t in = qp_storage_bytes(type, p.depth), row = qp_storage_bytes(out, p.cols);
+    const size_t in2 = qp_storage_bytes(type, r);
     char *backward = malloc(N * in), *some = malloc(N * row), *all = p.c;
-    run(&p, p.left, &w, all, N);
+    char *backward2 = malloc(N * in2 + 1);
+    run(&p, p.left, p.left2, &w, all, N);
     for (int64_t i = 0; i < N; i++)
         memcpy(backward + i * in, (char *)p.left + (N - 1 - i) * in, in);
+    for (int64_t i = 0; i < N && r; i++)
+        memcpy(backward2 + i * in2, (char *)p.left2 + (N - 1 - i) * in2, in2);
     for (int64_t n = 1; n <= N; n += n < 30 || all_counts ? 1 : 9) {
-        run(&p, backward, &w, some, n);
+        run(&p, backward, backward2, &w, some, n);
         for (int64_t i = 0; i < n; i++)
             if (memcmp(some + i * row, all + (N - 1 - i) * row, row) != 0)
                 ck_abort_msg(
-                    "%s %s to %s, m %ld k %ld: row %ld of %ld has other bits than among 130",
+                    "%s %s to %s, m %ld k %ld r %ld: row %ld of %ld has other bits than among 130",
                     kind == NT ? "nt" : "nn", qp_storages[type].name, qp_storages[out].name,
-                    (long)m, (long)k, (long)i, (long)n);
+                    (long)m, (long)k, (long)r, (long)i, (long)n);
     }
     free(backward);
+    free(backward2);
     free(some);
     teardown(&p);
 }
@@ -224,9 +264,10 @@ START_TEST(a_rows_bits_depend_on_the_row_alone)
     for (int kind = NT; kind <= NN; kind++)
         for (int t = 0; t < 3; t++)
             for (size_t s = 0; s < sizeof shape / sizeof *shape; s++) {
-                check_rows(_i == 0, kind, compute[t], compute[t], shape[s][0], shape[s][1]);
+                check_rows(_i == 0, kind, compute[t], compute[t], shape[s][0], shape[s][1], 0);
+                check_rows(_i == 0, kind, compute[t], compute[t], shape[s][0], shape[s][1], 5);
                 if (compute[t] == QP_BF16)
-                    check_rows(_i == 0, kind, QP_BF16, QP_F32, shape[s][0], shape[s][1]);
+                    check_rows(_i == 0, kind, QP_BF16, QP_F32, shape[s][0], shape[s][1], 16);
             }
 }
 END_TEST
@@ -239,6 +280,7 @@ START_TEST(one_thread_equals_two_and_five)
         for (int t = 0; t < 6; t++) {
             const qp_storage type = compute[t / 2], wide = qp_sum_storage(type);
             product p = setup(kind, type, kind == TN || t % 2 ? wide : type, 203, 330, 270);
+            if (kind != TN && t % 2) add_pair(&p, 16);
             qp_tensor w = tensor(p.right, p.type, p.m, p.k);
             const size_t bytes = qp_storage_bytes(p.out, p.rows * p.cols);
             void *old = malloc(bytes), *one = malloc(bytes);
@@ -247,7 +289,7 @@ START_TEST(one_thread_equals_two_and_five)
             for (int threads = 1; threads <= 5; threads += threads) {
                 omp_set_num_threads(threads == 4 ? 5 : threads);
                 memcpy(p.c, old, bytes);
-                run(&p, p.left, &w, p.c, p.n);
+                run(&p, p.left, p.left2, &w, p.c, p.n);
                 if (threads == 1) memcpy(one, p.c, bytes);
                 ck_assert_msg(memcmp(one, p.c, bytes) == 0, "kind %d, %s to %s, %d threads", kind,
                               qp_storages[type].name, qp_storages[p.out].name,
@@ -285,13 +327,13 @@ START_TEST(a_scaled_sum_is_added_alike_with_any_rows_and_threads)
             same_beginnings(&p);
             memcpy(old, p.c, N * row);
             omp_set_num_threads(1);
-            run(&p, p.left, &w, p.c, N);
+            run(&p, p.left, p.left2, &w, p.c, N);
             memcpy(all, p.c, N * row);
             for (int64_t n = 1; n <= N; n += n < 14 ? 1 : 29) {
                 const int64_t first = (N - n) / 2;
                 omp_set_num_threads((int)(1 + n % 5));
                 memcpy(p.c, old, N * row);
-                run(&p, (char *)p.left + (size_t)first * in, &w, p.c, n);
+                run(&p, (char *)p.left + (size_t)first * in, NULL, &w, p.c, n);
                 for (int64_t i = 0; i < n; i++)
                     ck_assert_msg(!memcmp((char *)p.c + (size_t)i * row,
                                           all + (size_t)(first + i) * row, row),
@@ -317,9 +359,9 @@ START_TEST(a_row_range_of_the_weight_equals_the_weight_cut_out)
             memcpy(p.right, (char *)big + qp_storage_bytes(p.type, 83 * 96),
                    qp_storage_bytes(p.type, 70 * 96));
             qp_tensor all = tensor(big, p.type, 200, 96), cut = tensor(p.right, p.type, 70, 96);
-            run(&p, p.left, &cut, p.c, p.n);
+            run(&p, p.left, p.left2, &cut, p.c, p.n);
             p.r0 = 83;
-            run(&p, p.left, &all, c, p.n);
+            run(&p, p.left, p.left2, &all, c, p.n);
             ck_assert_mem_eq(c, p.c, bytes);
             free(big);
             free(c);
@@ -358,8 +400,8 @@ START_TEST(a_stored_weight_equals_its_values_in_the_compute_type)
                           values = tensor(p.right, p.type, p.m, p.k);
                 size_t bytes = qp_storage_bytes(p.out, p.rows * p.cols);
                 void *c = malloc(bytes);
-                run(&p, p.left, &values, p.c, p.n);
-                run(&p, p.left, &w, c, p.n);
+                run(&p, p.left, p.left2, &values, p.c, p.n);
+                run(&p, p.left, p.left2, &w, c, p.n);
                 ck_assert_msg(memcmp(c, p.c, bytes) == 0, "%s under %s", qp_storages[kinds[s]].name,
                               qp_storages[p.type].name);
                 free(data);
@@ -374,11 +416,13 @@ START_TEST(empty_products_are_zero_or_nothing)
     for (int t = 0; t < 3; t++) {
         product p = setup(NT, compute[t], compute[t], 4, 5, 0);
         qp_tensor w = tensor(p.right, p.type, 5, 0);
-        run(&p, p.left, &w, p.c, 4);
+        run(&p, p.left, p.left2, &w, p.c, 4);
         double *c = values(p.c, p.out, 20);
         for (int64_t i = 0; i < 20; i++) ck_assert(c[i] == 0);
         free(c);
-        run(&p, p.left, &w, p.c, 0);
+        run(&p, p.left, p.left2, &w, p.c, 0);
+        add_pair(&p, 3); /* then the second is the first */
+        check_values(&p);
         teardown(&p);
     }
 }

@@ -162,10 +162,16 @@ static op_array value_lora(const op_case *k, const op_array *in)
     y.v = NULL;
     return y;
 }
+RUN(linear_lora, qp_linear_lora(c, in[X], in[W], in[A], in[B], k->q, k->p))
 /* Rounded between its two products in bf16: h, dh, and the sum with the base's. */
 static const op_row row_lora = { "lora",          .flags = PRODUCT | OP_RANDOM | OP_COMPOSITE,
                                  .bf16 = 2,       .draw = draw_lora,
                                  .run = run_lora, .value = value_lora };
+
+static const op_row row_linear_lora = {
+    "linear_lora",     .flags = PRODUCT | OP_RANDOM, .bf16 = 2,
+    .draw = draw_lora, .run = run_linear_lora,       .value = value_lora
+};
 
 /* ---- linear_xent: x (N, D), w (V, D); n: rows of w at a time ---- */
 
@@ -217,5 +223,5 @@ static const op_row row_embedding = { "embedding", .flags = OP_NO_RANK_0 | OP_NO
                                       .draw = draw_embedding, .run = run_embedding,
                                       .value = value_embedding };
 
-const op_row *const op_products[] = { &row_matmul,      &row_linear,    &row_logits, &row_lora,
-                                      &row_linear_xent, &row_embedding, NULL };
+const op_row *const op_products[] = { &row_matmul,      &row_linear,      &row_logits,    &row_lora,
+                                      &row_linear_lora, &row_linear_xent, &row_embedding, NULL };
