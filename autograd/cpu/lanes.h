@@ -31,7 +31,8 @@ enum { LANES = 16 };
 #define LANES_PLUS(a, b) ((a) + (b))
 #define SUM(type, to, n, j, term) FOLD(type, LANES, to, 0, n, j, term, LANES_PLUS)
 
-/* to = the largest of `to` and term, an expression in j = 0 .. n-1; a NaN never is. */
+/* to = the largest of `to` and term, an expression in j = 0 .. n-1; a NaN never is. A largest value
+   is exact in any order, so more lanes cost nothing. */
 #define LANES_LARGER(a, b) ((b) > (a) ? (b) : (a))
-#define LARGEST(type, to, n, j, term) FOLD(type, LANES, to, to, n, j, term, LANES_LARGER)
+#define LARGEST(type, to, n, j, term) FOLD(type, 4 * LANES, to, to, n, j, term, LANES_LARGER)
 #endif
