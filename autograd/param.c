@@ -76,15 +76,17 @@ static void lay_out(qp_params *p)
     p->item = sorted;
 }
 
-/* Straight from the kernel: zero, aligned, and no page is touched before it is written. */
-static qp_status map(void **at, qp_storage storage, int64_t n, qp_err *err)
+/* Straight from the kernel: zero, aligned, and no page is touched before it is written. Of an
+   outline there are addresses only, as many as are asked for. */
+static qp_status map(const qp_params *p, void **at, qp_storage storage, qp_err *err)
 {
-    size_t bytes = qp_storage_bytes(storage, n);
+    const size_t bytes = qp_storage_bytes(storage, p->n);
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | (p->outline ? MAP_NORESERVE : 0);
     if (!bytes) return QP_OK;
-    void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *mem = mmap(NULL, bytes, p->outline ? PROT_NONE : PROT_READ | PROT_WRITE, flags, -1, 0);
     if (mem == MAP_FAILED)
         return qp_fail(err, QP_NOMEM, "%.1f MB for %lld trained values: %s", (double)bytes / 1e6,
-                       (long long)n, strerror(errno));
+                       (long long)p->n, strerror(errno));
     *at = mem;
     return QP_OK;
 }
@@ -95,9 +97,9 @@ qp_status qp_params_seal(qp_params *p, qp_err *err)
     lay_out(p);
     p->sealed = true;
     const qp_storage sum = qp_sum_storage(p->compute);
-    qp_status rc = map(&p->master, sum, p->n, err);
-    if (!rc) rc = map(&p->grad, sum, p->n, err);
-    if (!rc && sum != p->compute) rc = map(&p->value, p->compute, p->n, err);
+    qp_status rc = map(p, &p->master, sum, err);
+    if (!rc) rc = map(p, &p->grad, sum, err);
+    if (!rc && sum != p->compute) rc = map(p, &p->value, p->compute, err);
     if (rc) return rc;
     if (sum == p->compute) p->value = p->master;
     for (int64_t i = 0; i < p->count; i++) {

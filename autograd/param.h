@@ -32,6 +32,7 @@ typedef struct {
     void *value;      /* compute type; = master unless bf16 */
     int groups;
     qp_param_group group[QP_PARAM_GROUPS];
+    bool outline; /* set before sealing: its arrays are addresses that nobody reads or writes */
     bool sealed;
 } qp_params;
 

@@ -60,6 +60,7 @@ static qp_model *new_model(const qp_config *cfg, const qp_model_options *o)
     m->config = *cfg;
     m->options = *o;
     m->params = qp_params_new(o->compute);
+    m->params->outline = o->outline;
     double *inv_freq = qp_xmalloc((size_t)cfg->head_dim * sizeof *inv_freq);
     qp_config_frequencies(cfg, inv_freq);
     qp_rope_table_init(&m->rope, inv_freq, cfg->head_dim / 2, o->compute);

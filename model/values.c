@@ -98,6 +98,9 @@ static qp_status fill_frozen(qp_model *m, qp_weight *w, qp_err *err)
         free(owned);
         if (rc) return rc;
         data = owned = converted;
+    } else if (!owned && w->t->ndim < 2) { /* small: not for its sake does a file stay mapped */
+        if ((rc = alloc(&owned, w->file->bytes, w->name, err))) return rc;
+        data = memcpy(owned, data, w->file->bytes);
     }
     w->owned = owned;
     w->t->storage = to;

@@ -31,7 +31,7 @@ qp_status qp_optim_init_type(qp_optim *o, const qp_optim_type *type, const qp_op
 {
     *o = (qp_optim){ .type = type, .params = p, .s = *s };
     size_t bytes = qp_storage_bytes(qp_sum_storage(p->compute), p->n);
-    for (int i = 0; i < type->states; i++) {
+    for (int i = 0; i < type->states && !p->outline; i++) {
         o->state[i] = calloc(bytes ? bytes : 1, 1); /* pages are touched by the first step */
         if (o->state[i]) continue;
         qp_optim_release(o);

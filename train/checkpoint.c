@@ -132,26 +132,34 @@ qp_status qp_checkpoint_prune(const char *run, int64_t keep, qp_err *err)
     return rc;
 }
 
+static qp_status put_aside(const char *at, const char *why, qp_err *err)
+{
+    char *aside = qp_xformat("%s.broken", at);
+    qp_warn("%s; it is put aside as %s and an earlier checkpoint is looked for", why, aside);
+    qp_status rc = qp_remove_tree(aside, err);
+    if (!rc) rc = move(at, aside, err);
+    free(aside);
+    return rc;
+}
+
 qp_status qp_checkpoint_newest(const char *run, char **path, qp_err *err)
 {
     struct dirent **entry;
     int n;
     *path = NULL;
     qp_status rc = list(run, &entry, &n, err);
-    for (int i = 0; !rc && i < n; i++) {
+    for (int i = 0; !rc && !*path && i < n; i++) {
         qp_err why = { 0 };
-        char *at = *path ? NULL : qp_path_join(run, entry[i]->d_name);
-        if (at && !qp_manifest_verify(at, &why)) {
+        char *at = qp_path_join(run, entry[i]->d_name);
+        const qp_status state = qp_manifest_verify(at, &why);
+        if (!state)
             *path = at;
-        } else if (at) {
-            char *aside = qp_xformat("%s.broken", at);
-            qp_warn("%s; it is put aside as %s and an earlier checkpoint is looked for", why.msg,
-                    aside);
-            rc = qp_remove_tree(aside, err);
-            if (!rc) rc = move(at, aside, err);
-            free(aside);
-            free(at);
-        }
+        else if (state == QP_BADFILE)
+            rc = put_aside(at, why.msg, err);
+        else
+            rc =
+                qp_fail(err, state, "%s; whether this checkpoint is whole cannot be told", why.msg);
+        if (!*path) free(at);
     }
     for (int i = 0; i < n; i++) free(entry[i]);
     if (n >= 0) free(entry);

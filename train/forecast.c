@@ -26,7 +26,8 @@ qp_status qp_forecast_memory(qp_setup *s, bool *recompute, qp_memory_plan *plan,
     *recompute = !strcmp(o->gradient_checkpointing, "true");
     for (bool again = true; !rc && again;) {
         rc = qp_plan_memory(s->model, &s->optim, s->objective, rows, documents, levels, *recompute,
-                            s->program_bytes, plan, err);
+                            s->program_bytes + QP_PLAN_UNCOUNTED, plan, err);
+        if (!rc) qp_plan_add_measuring(plan, s->compute, o->profile);
         again = may_choose && !*recompute && (double)plan->total > there;
         if (again) *recompute = true;
     }

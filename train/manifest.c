@@ -28,7 +28,8 @@ static qp_status file_size(const char *path, int64_t *bytes, qp_err *err)
 {
     struct stat st;
     if (stat(path, &st))
-        return qp_fail(err, errno == ENOENT ? QP_BADFILE : QP_IO, "%s: %s", path, strerror(errno));
+        return qp_fail(err, errno == ENOENT || errno == ENOTDIR ? QP_BADFILE : QP_IO, "%s: %s",
+                       path, strerror(errno));
     if (!S_ISREG(st.st_mode)) return qp_fail(err, QP_BADFILE, "%s: not a regular file", path);
     *bytes = st.st_size;
     return QP_OK;
@@ -106,15 +107,20 @@ static qp_status check_entry(const char *dir, const qp_value *e, qp_err *err)
     return rc;
 }
 
+static qp_status load_manifest(qp_value **v, const char *dir, const char *path, qp_err *err)
+{
+    int64_t bytes;
+    qp_status rc = file_size(path, &bytes, err);
+    if (rc == QP_BADFILE)
+        return qp_fail(err, rc, "%s: no %s: not written to the end", dir, QP_MANIFEST);
+    return rc ? rc : qp_json_load(v, path, err);
+}
+
 qp_status qp_manifest_verify(const char *dir, qp_err *err)
 {
     char *path = qp_path_join(dir, QP_MANIFEST);
-    if (!qp_path_exists(path)) {
-        free(path);
-        return qp_fail(err, QP_BADFILE, "%s: no %s: not written to the end", dir, QP_MANIFEST);
-    }
     qp_value *v = NULL;
-    qp_status rc = qp_json_load(&v, path, err);
+    qp_status rc = load_manifest(&v, dir, path, err);
     const qp_value *files = rc ? NULL : qp_json_get(v, "files");
     if (!rc && (!files || files->kind != QP_JSON_ARRAY || !files->count))
         rc = qp_fail(err, QP_BADFILE, "%s: no list of files", path);

@@ -72,6 +72,12 @@ void qp_metrics_close(qp_metrics *m)
     *m = (qp_metrics){ .jsonl = -1 };
 }
 
+qp_status qp_metrics_sync(const qp_metrics *m, qp_err *err)
+{
+    if (!fsync(m->jsonl)) return QP_OK;
+    return qp_fail(err, QP_IO, "%s: fsync: %s", m->path, strerror(errno));
+}
+
 void qp_metrics_text(qp_metrics *m, const char *fmt, ...)
 {
     va_list ap;

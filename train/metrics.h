@@ -25,6 +25,8 @@ typedef struct {
 qp_status qp_metrics_open(qp_metrics *m, const char *run, int64_t step, int64_t eval_step,
                           FILE *out, qp_err *err) QP_MUST_CHECK;
 void qp_metrics_close(qp_metrics *m);
+/* What was written so far is on the disk afterwards. From any thread. */
+qp_status qp_metrics_sync(const qp_metrics *m, qp_err *err) QP_MUST_CHECK;
 void qp_metrics_text(qp_metrics *m, const char *fmt, ...)
     QP_PRINTF(2, 3); /* a whole line without its end */
 qp_status qp_metrics_step(qp_metrics *m, const qp_step_line *l, qp_err *err) QP_MUST_CHECK;

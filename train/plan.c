@@ -63,6 +63,30 @@ qp_status qp_plan_memory(qp_model *m, const qp_optim *o, const qp_objective *obj
     return QP_OK;
 }
 
+enum { COPIED = 1 << 25 }; /* values of a copy: 128 MB */
+
+/* Rows of the largest square product: matrices of at most 8 MB. */
+static int64_t largest(qp_storage compute) { return compute == QP_BF16 ? 2048 : 1024; }
+
+/* Its three matrices, and work areas, which grow with the threads. */
+static size_t peak_bytes(qp_storage compute)
+{
+    const int64_t n = largest(compute);
+    return 3 * qp_storage_bytes(compute, n * n) + qp_matmul_work() + (1 << 20);
+}
+
+static size_t bandwidth_bytes(void) { return 2 * sizeof(float) * (size_t)COPIED + (1 << 20); }
+
+void qp_plan_add_measuring(qp_memory_plan *plan, qp_storage compute, bool profile)
+{
+    size_t most = peak_bytes(compute);
+    if (profile && bandwidth_bytes() > most) most = bandwidth_bytes();
+    const size_t then = plan->program + plan->frozen + plan->trained + most;
+    if (then <= plan->total) return;
+    plan->measuring = then - plan->total;
+    plan->total = then;
+}
+
 /* Seconds of the fastest of a few products of two size x size matrices. */
 static double time_product(qp_ctx *c, qp_storage compute, int64_t size)
 {
@@ -89,17 +113,13 @@ static double time_product(qp_ctx *c, qp_storage compute, int64_t size)
  * fast one. */
 qp_status qp_plan_peak(const qp_backend *be, qp_storage compute, double *flops, qp_err *err)
 {
-    enum { LARGEST = 2048 };
     const double enough = 2e-3;
-    /* Three of the largest matrices and work areas, which grow with the threads. */
-    const size_t budget =
-        3 * qp_storage_bytes(QP_F64, (int64_t)LARGEST * LARGEST) + qp_matmul_work() + (1 << 20);
     qp_ctx c;
-    qp_status rc = qp_ctx_init(&c, be, budget, err);
+    qp_status rc = qp_ctx_init(&c, be, peak_bytes(compute), err);
     if (rc) return rc;
     c.recording = false;
     double seconds = 0;
-    for (int64_t size = 128; seconds < enough && size <= LARGEST; size *= 2) {
+    for (int64_t size = 128; seconds < enough && size <= largest(compute); size *= 2) {
         seconds = time_product(&c, compute, size);
         *flops = 2.0 * (double)size * (double)size * (double)size / seconds;
     }
@@ -109,17 +129,17 @@ qp_status qp_plan_peak(const qp_backend *be, qp_storage compute, double *flops, 
 
 qp_status qp_plan_bandwidth(const qp_backend *be, double *bytes_per_s, qp_err *err)
 {
-    enum { VALUES = 1 << 25, TIMES = 5 }; /* 128 MB each way */
-    const double bytes = 2 * sizeof(float) * (double)VALUES;
+    enum { TIMES = 5 };
+    const double bytes = 2 * sizeof(float) * (double)COPIED;
     qp_ctx c;
-    qp_status rc = qp_ctx_init(&c, be, (size_t)bytes + (1 << 20), err);
+    qp_status rc = qp_ctx_init(&c, be, bandwidth_bytes(), err);
     if (rc) return rc;
-    qp_tensor *x = qp_new(&c, QP_F32, 1, (int64_t[]){ VALUES }), *y = qp_like(&c, x);
+    qp_tensor *x = qp_new(&c, QP_F32, 1, (int64_t[]){ COPIED }), *y = qp_like(&c, x);
     double best = INFINITY;
-    be->k[QP_F32]->zero(x->data, VALUES);
+    be->k[QP_F32]->zero(x->data, COPIED);
     for (int i = 0; i < TIMES; i++) { /* the first touches y's pages */
         const double start = qp_now();
-        be->k[QP_F32]->axpy(y->data, 0, x->data, 1, VALUES);
+        be->k[QP_F32]->axpy(y->data, 0, x->data, 1, COPIED);
         best = fmin(best, qp_now() - start);
     }
     *bytes_per_s = bytes / best;
@@ -139,6 +159,7 @@ void qp_memory_text(qp_buf *out, const qp_memory_plan *m, bool recompute)
         { "moments", m->optimizer },
         { recompute ? "activations, recomputed" : "activations", m->activations },
         { "saving", m->saving },
+        { "measuring before", m->measuring },
     };
     char text[16];
     qp_bytes_text(text, (double)m->total);

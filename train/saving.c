@@ -31,6 +31,8 @@ static qp_status write_checkpoint(qp_session *r, qp_task *task, qp_err *err)
     if (rc) return rc;
     qp_fault("save_begin");
     rc = fill(r, task, tmp, err);
+    /* A run that goes on from here keeps the lines up to here: they must be no less durable. */
+    if (!rc) rc = qp_metrics_sync(&r->metrics, err);
     if (rc)
         qp_folder_abandon(tmp);
     else

@@ -6,6 +6,7 @@
 #include "base/thread.h"
 #include "base/word.h"
 #include "base/zio.h"
+#include <malloc.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -364,6 +365,7 @@ qp_status qp_setup_open(qp_setup *s, const qp_options *o, qp_err *err)
     if (!rc) rc = plan_steps(s, err);
     s->program_bytes = (size_t)qp_rss_bytes();
     if (!rc) rc = open_model(s, err);
+    (void)malloc_trim(0); /* what files were read into goes back to the kernel */
     return rc;
 }
 

@@ -125,6 +125,30 @@ START_TEST(a_broken_newest_is_put_aside_for_the_one_before)
 }
 END_TEST
 
+/* As with EIO or too many open files, which pass; a link to itself cannot be read by root either.
+ */
+static void make_unreadable(const char *name, const char *file)
+{
+    char *dir = qp_path_join(run, name), *path = qp_path_join(dir, file);
+    ck_assert(!unlink(path) && !symlink(file, path));
+    free(dir);
+    free(path);
+}
+
+START_TEST(a_newest_that_cannot_be_read_is_an_error_and_stays)
+{
+    static const char *const file[] = { "weights", QP_MANIFEST };
+    write_checkpoint(1, "one");
+    write_checkpoint(2, "two");
+    char *path;
+    make_unreadable("checkpoint-000002", file[_i]);
+    ck_assert_int_eq(qp_checkpoint_newest(run, &path, &err), QP_IO);
+    ck_assert_ptr_null(path);
+    ck_assert_msg(strstr(err.msg, file[_i]) && strstr(err.msg, "cannot be told"), "%s", err.msg);
+    ck_assert(there("checkpoint-000002") && !there("checkpoint-000002.broken"));
+}
+END_TEST
+
 START_TEST(a_folder_without_a_manifest_is_no_checkpoint)
 {
     write_checkpoint(50, "old");
@@ -267,6 +291,7 @@ Suite *suite_checkpoint(void)
     tcase_add_test(t, every_flipped_byte_of_a_checkpoint_is_found);
     tcase_add_test(t, a_shorter_or_missing_file_is_found);
     tcase_add_test(t, a_broken_newest_is_put_aside_for_the_one_before);
+    tcase_add_loop_test(t, a_newest_that_cannot_be_read_is_an_error_and_stays, 0, 2);
     tcase_add_test(t, a_folder_without_a_manifest_is_no_checkpoint);
     tcase_add_test(t, steps_are_compared_as_numbers);
     tcase_add_test(t, an_empty_run_has_no_newest);

@@ -126,6 +126,20 @@ START_TEST(opening_drops_what_will_be_written_again)
 }
 END_TEST
 
+START_TEST(a_file_that_does_not_reach_the_disk_is_74)
+{
+    qp_metrics m;
+    ck_assert_msg(!qp_metrics_open(&m, dir, 0, 0, out, &err), "%s", err.msg);
+    ck_assert_msg(!qp_metrics_sync(&m, &err), "%s", err.msg);
+    int whole = m.jsonl;
+    m.jsonl = -1;
+    ck_assert_int_eq(qp_metrics_sync(&m, &err), QP_IO);
+    ck_assert_msg(strstr(err.msg, "metrics.jsonl: fsync: ") != NULL, "%s", err.msg);
+    m.jsonl = whole;
+    qp_metrics_close(&m);
+}
+END_TEST
+
 START_TEST(sizes_and_times_are_short)
 {
     char b[16], t[24];
@@ -148,6 +162,7 @@ Suite *suite_log_lines(void)
     tcase_add_test(t, lines_look_as_the_interface_shows_them);
     tcase_add_test(t, the_file_has_the_names_of_the_interface);
     tcase_add_test(t, opening_drops_what_will_be_written_again);
+    tcase_add_test(t, a_file_that_does_not_reach_the_disk_is_74);
     tcase_add_test(t, sizes_and_times_are_short);
     suite_add_tcase(s, t);
     return s;
