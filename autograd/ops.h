@@ -42,6 +42,9 @@ qp_tensor *qp_swiglu(qp_ctx *c, qp_tensor *g, qp_tensor *u);
 /* y = x w^T, x (N, K), w (M, K); y (N, M): leading dimensions stay, so x may be (.., K). Gradients:
    x, and w, in f32 when w is a parameter, in w's type otherwise. */
 qp_tensor *qp_linear(qp_ctx *c, qp_tensor *x, qp_tensor *w);
+/* y[i] = qp_linear(c, x, w[i]) for up to 8 weights, bit for bit; a row or a few, as in decoding,
+   meet all weights in one parallel region. */
+void qp_linears(qp_ctx *c, qp_tensor *x, int count, qp_tensor *const *w, qp_tensor **y);
 
 /* y += scale * (dropout_p(x) a^T) b^T; returns y itself.     Hu et al. 2021, arXiv:2106.09685
    y (N, M) must be a fresh output that nothing has read yet; x (N, K), a (R, K), b (M, R)

@@ -9,6 +9,7 @@ enum {
     QP_SUM_BLOCK = 4096, /* elements of one partial sum of squares */
     QP_SCATTER_TASKS = 16,
     QP_SCATTER_LINES = 8, /* at most, together */
+    QP_NT_ALL = 8,        /* weights that matmul_nt_all takes at most */
 };
 
 /* One row of sums a block. */

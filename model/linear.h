@@ -20,6 +20,9 @@ static inline qp_tensor *qp_proj_forward(qp_ctx *c, qp_proj *p, qp_tensor *x)
 {
     return p->type->forward(c, p, x);
 }
+/* y[i] = p[i](x) for up to 8 projections of one x: faster than one by one where x has few rows and
+   none is adapted. */
+void qp_proj_forward_all(qp_ctx *c, int count, qp_proj *const *p, qp_tensor *x, qp_tensor **y);
 void qp_proj_free(qp_proj *p); /* NULL: nothing */
 
 /* w (out, in) is borrowed. */

@@ -29,10 +29,10 @@ typedef struct {
 static qp_tensor *attention(qp_ctx *c, const block *l, const pass *p, qp_tensor *h)
 {
     const qp_batch *b = p->batch;
-    qp_tensor *q = qp_rope(c, qp_proj_forward(c, l->q, h), p->cos, p->sin, b->pos, p->cfg->heads);
-    qp_tensor *k =
-        qp_rope(c, qp_proj_forward(c, l->k, h), p->cos, p->sin, b->pos, p->cfg->kv_heads);
-    qp_tensor *v = qp_proj_forward(c, l->v, h);
+    qp_tensor *qkv[3];
+    qp_proj_forward_all(c, 3, (qp_proj *[]){ l->q, l->k, l->v }, h, qkv);
+    qp_tensor *q = qp_rope(c, qkv[0], p->cos, p->sin, b->pos, p->cfg->heads);
+    qp_tensor *k = qp_rope(c, qkv[1], p->cos, p->sin, b->pos, p->cfg->kv_heads), *v = qkv[2];
     if (p->kv) qp_kv_put(c, p->kv, l->index, &k, &v);
     qp_span span = { b->first, b->last };
     qp_tensor *y = qp_attention(c, q, k, v, span, p->cfg->heads, p->cfg->kv_heads);
@@ -41,8 +41,9 @@ static qp_tensor *attention(qp_ctx *c, const block *l, const pass *p, qp_tensor 
 
 static qp_tensor *mlp(qp_ctx *c, const block *l, qp_tensor *h)
 {
-    qp_tensor *gate = qp_proj_forward(c, l->gate, h), *up = qp_proj_forward(c, l->up, h);
-    return qp_proj_forward(c, l->down, qp_swiglu(c, gate, up));
+    qp_tensor *gate_up[2];
+    qp_proj_forward_all(c, 2, (qp_proj *[]){ l->gate, l->up }, h, gate_up);
+    return qp_proj_forward(c, l->down, qp_swiglu(c, gate_up[0], gate_up[1]));
 }
 
 static qp_tensor *block_forward(qp_ctx *c, void *module, const void *env, qp_tensor *x)

@@ -290,37 +290,6 @@ static void add_more(const job *j, char *work, int64_t c0, int64_t cols)
     j->p->multiply(&t);
 }
 
-/* Few rows: the time is the weight's way from memory. Every thread reads one stretch of it. */
-static void run_few(const job *j, qp_few_fn *few, void *work)
-{
-    const void *x = widened(j->p, j->a, work);
-    const int64_t units = (j->cols + 15) / 16;
-#pragma omp parallel if (j->cols * j->depth > QP_GRAIN)
-    {
-        const int id = omp_get_thread_num(), threads = omp_get_num_threads();
-        const int64_t end = least(units * (id + 1) / threads * 16, j->cols);
-        R *sums = (R *)((char *)work + (size_t)id * QP_PRODUCT_BYTES + QP_A_BYTES);
-        for (int64_t c0 = units * id / threads * 16, cols; c0 < end; c0 += cols) {
-            cols = least(FEW_COLS, end - c0);
-            few(&(qp_few){ .rows = j->rows,
-                           .cols = cols,
-                           .depth = j->depth,
-                           .a = x,
-                           .lda = j->depth,
-                           .w = j->b,
-                           .w0 = j->b0 + c0,
-                           .c = (float *)sums,
-                           .ldc = cols });
-            if (j->more.depth) add_more(j, (char *)sums, c0, cols);
-            const qp_finish f = finish(j, 0, c0);
-            if (finishes(j)) /* rounded as those of a tile, whatever this file is built for */
-                j->p->finish(&f, sums, cols, j->rows, cols);
-            else
-                store(j, sums, cols, 0, j->rows, c0, cols);
-        }
-    }
-}
-
 /* How few rows meet this weight; NULL: as many rows do. */
 static qp_few_fn *few_of(const job *j)
 {
@@ -329,6 +298,45 @@ static qp_few_fn *few_of(const job *j)
                           j->rows * j->depth * (int64_t)sizeof(R) <= QP_A_BYTES &&
                           j->more.depth <= FEW_MORE;
     return possible ? j->p->few(j->b->storage, QP_T) : NULL;
+}
+
+/* This thread's stretch of one weight. */
+static void share_of_few(const job *j, const void *x, char *work)
+{
+    const int id = omp_get_thread_num(), threads = omp_get_num_threads();
+    const int64_t units = (j->cols + 15) / 16;
+    const int64_t end = least(units * (id + 1) / threads * 16, j->cols);
+    R *sums = (R *)(work + (size_t)id * QP_PRODUCT_BYTES + QP_A_BYTES);
+    qp_few_fn *few = few_of(j);
+    for (int64_t c0 = units * id / threads * 16, cols; c0 < end; c0 += cols) {
+        cols = least(FEW_COLS, end - c0);
+        few(&(qp_few){ .rows = j->rows,
+                       .cols = cols,
+                       .depth = j->depth,
+                       .a = x,
+                       .lda = j->depth,
+                       .w = j->b,
+                       .w0 = j->b0 + c0,
+                       .c = (float *)sums,
+                       .ldc = cols });
+        if (j->more.depth) add_more(j, (char *)sums, c0, cols);
+        const qp_finish f = finish(j, 0, c0);
+        if (finishes(j)) /* rounded as those of a tile, whatever this file is built for */
+            j->p->finish(&f, sums, cols, j->rows, cols);
+        else
+            store(j, sums, cols, 0, j->rows, c0, cols);
+    }
+}
+
+/* Few rows: the time is the weights' way from memory. Every thread reads one stretch of each; all
+   products have the same A. */
+static void run_few(const job *all, int count, void *work)
+{
+    const void *x = widened(all->p, all->a, work);
+    int64_t values = 0;
+    for (int i = 0; i < count; i++) values += all[i].cols * all[i].depth;
+#pragma omp parallel if (values > QP_GRAIN)
+    for (int i = 0; i < count; i++) share_of_few(&all[i], x, work);
 }
 
 /* A matrix over the caller's memory. */
@@ -352,28 +360,34 @@ static void add_pair(job *j, const qp_tensor *a2, const qp_tensor *b2, int64_t d
     }
 }
 
+/* y = x w^T over m rows of w from r0 on. */
+static job job_nt(void *y, qp_storage ys, double beta, double alpha, const qp_tensor *x,
+                  const qp_tensor *w, int64_t r0, int64_t m)
+{
+    return (job){ .p = qp_product_for(QP_T),
+                  .rows = x->shape[0],
+                  .cols = m,
+                  .depth = x->shape[1],
+                  .a = x,
+                  .b = w,
+                  .tb = true,
+                  .b0 = r0,
+                  .c = y,
+                  .cs = ys,
+                  .beta = beta,
+                  .alpha = alpha,
+                  .in_place = plain(ys, beta, alpha) };
+}
+
 void K(matmul_nt_more)(void *y, qp_storage ys, double beta, double alpha, const void *x,
                        const qp_tensor *w, int64_t r0, const void *h, const void *b, int64_t n,
                        int64_t m, int64_t k, int64_t r, void *work)
 {
-    qp_tensor a1 = matrix(x, n, k), a2 = matrix(h, n, r), b2 = matrix(b, m, r);
-    job j = { .p = qp_product_for(QP_T),
-              .rows = n,
-              .cols = m,
-              .depth = k,
-              .a = &a1,
-              .b = w,
-              .tb = true,
-              .b0 = r0,
-              .c = y,
-              .cs = ys,
-              .beta = beta,
-              .alpha = alpha,
-              .in_place = plain(ys, beta, alpha) };
+    const qp_tensor a1 = matrix(x, n, k), a2 = matrix(h, n, r), b2 = matrix(b, m, r);
+    job j = job_nt(y, ys, beta, alpha, &a1, w, r0, m);
     add_pair(&j, &a2, &b2, r);
-    qp_few_fn *few = few_of(&j);
-    if (few)
-        run_few(&j, few, work);
+    if (few_of(&j))
+        run_few(&j, 1, work);
     else
         run(&j, work);
 }
@@ -382,6 +396,20 @@ void K(matmul_nt)(void *y, qp_storage ys, double beta, double alpha, const void 
                   const qp_tensor *w, int64_t r0, int64_t n, int64_t m, int64_t k, void *work)
 {
     K(matmul_nt_more)(y, ys, beta, alpha, x, w, r0, NULL, NULL, n, m, k, 0, work);
+}
+
+void K(matmul_nt_all)(void *const *y, int count, const void *x, const qp_tensor *const *w,
+                      int64_t n, int64_t k, void *work)
+{
+    const qp_tensor a = matrix(x, n, k);
+    job all[QP_NT_ALL];
+    bool few = count > 0;
+    for (int i = 0; i < count; i++) {
+        all[i] = job_nt(y[i], QP_T, 0, 1, &a, w[i], 0, qp_rows(w[i]));
+        few = few && few_of(&all[i]);
+    }
+    if (few) run_few(all, count, work);
+    for (int i = 0; !few && i < count; i++) run(&all[i], work);
 }
 
 void K(matmul_nn_more)(void *dx, qp_storage xs, double beta, double alpha, const void *dy,

@@ -32,23 +32,29 @@ static void linear_backward(qp_ctx *c, qp_node *node)
 static const qp_op linear_op = { "linear", linear_backward },
                    logits_op = { "logits", linear_backward };
 
-/* y (.., M) of type `out`. */
-static qp_tensor *product(qp_ctx *c, qp_tensor *x, qp_tensor *w, qp_storage out, const qp_op *op)
+/* A fresh y (.., M) of type `out` for x w^T. */
+static qp_tensor *output(qp_ctx *c, const qp_tensor *x, const qp_tensor *w, qp_storage out,
+                         const qp_op *op)
 {
-    QP_TIMED(c, op);
     qp_assert_compute(op->name, x);
     QP_ASSERT(w->ndim == 2 && x->ndim >= 1 && qp_cols(x) == qp_cols(w),
               "%s: x %s and w %s: w must have rank 2, and the last dimensions be equal", op->name,
               qp_str(x), qp_str(w));
     qp_assert_weight(op->name, w);
-    const int64_t n = qp_rows(x), m = qp_rows(w), k = qp_cols(x);
     int64_t shape[QP_MAX_DIMS];
     memcpy(shape, x->shape, sizeof shape);
-    shape[x->ndim - 1] = m;
-    qp_tensor *y = qp_new(c, out, x->ndim, shape);
+    shape[x->ndim - 1] = qp_rows(w);
+    return qp_new(c, out, x->ndim, shape);
+}
+
+static qp_tensor *product(qp_ctx *c, qp_tensor *x, qp_tensor *w, qp_storage out, const qp_op *op)
+{
+    QP_TIMED(c, op);
+    qp_tensor *y = output(c, x, w, out, op);
     const size_t bytes = qp_matmul_work();
     void *work = qp_arena_alloc(&c->arena, bytes);
-    qp_k(c, x)->matmul_nt(y->data, out, 0, 1, x->data, w, 0, n, m, k, work);
+    qp_k(c, x)->matmul_nt(y->data, out, 0, 1, x->data, w, 0, qp_rows(x), qp_rows(w), qp_cols(x),
+                          work);
     qp_arena_recycle(&c->arena, work, bytes);
     qp_record(c, sizeof(qp_node), op, y, QP_IN([X] = x, [W] = w));
     return y;
@@ -57,6 +63,25 @@ static qp_tensor *product(qp_ctx *c, qp_tensor *x, qp_tensor *w, qp_storage out,
 qp_tensor *qp_linear(qp_ctx *c, qp_tensor *x, qp_tensor *w)
 {
     return product(c, x, w, x->storage, &linear_op);
+}
+
+void qp_linears(qp_ctx *c, qp_tensor *x, int count, qp_tensor *const *w, qp_tensor **y)
+{
+    QP_TIMED(c, &linear_op);
+    QP_ASSERT(count >= 0 && count <= QP_NT_ALL, "linears: %d weights, at most %d", count,
+              QP_NT_ALL);
+    void *data[QP_NT_ALL];
+    for (int i = 0; i < count; i++) {
+        y[i] = output(c, x, w[i], x->storage, &linear_op);
+        data[i] = y[i]->data;
+    }
+    const size_t bytes = qp_matmul_work();
+    void *work = qp_arena_alloc(&c->arena, bytes);
+    qp_k(c, x)->matmul_nt_all(data, count, x->data, (const qp_tensor *const *)w, qp_rows(x),
+                              qp_cols(x), work);
+    qp_arena_recycle(&c->arena, work, bytes);
+    for (int i = 0; i < count; i++)
+        qp_record(c, sizeof(qp_node), &linear_op, y[i], QP_IN([X] = x, [W] = w[i]));
 }
 
 qp_tensor *qp_logits(qp_ctx *c, qp_tensor *x, qp_tensor *w)
