@@ -121,7 +121,8 @@ static int64_t next_rows(const job *j, int64_t left, int64_t cols, int64_t depth
                  : j->p->tile_rows(left, cols, depth); /* A^T's columns are no rows of ours */
 }
 
-static int64_t step_of(const job *j, int64_t depth) { return even(depth, j->p->depth, 16); }
+/* Steps of the depth cut no block of a weight. */
+static int64_t step_of(const job *j, int64_t depth) { return even(depth, j->p->depth, 32); }
 
 /* The last step's depth. */
 static int64_t shallow(const job *j, int64_t depth)
@@ -129,10 +130,14 @@ static int64_t shallow(const job *j, int64_t depth)
     return depth - (depth - 1) / step_of(j, depth) * step_of(j, depth);
 }
 
-/* A product that chains takes the second pair as steps of the first's last tile. */
+/* B is a weight that the product takes as it is stored. */
+static bool as_stored(const job *j) { return j->tb && j->p->reads && j->p->reads(j->b->storage); }
+
+/* A product that chains takes the second pair as steps of the first's last tile: but not behind a
+   stored weight's, whose steps are others. */
 static bool chained(const job *j)
 {
-    return j->more.depth && j->p->chains && j->p->in == QP_T && !j->p->dense;
+    return j->more.depth && j->p->chains && j->p->in == QP_T && !j->p->dense && !as_stored(j);
 }
 
 /* The second pair of C's block from (i, c0) on. */
@@ -159,7 +164,9 @@ static void block(const job *j, int64_t i0, int64_t c0, int64_t least_depth, boo
         t.depth = least(j->depth - k, step);
         t.add = begun || k > 0;
         const bool last = !more && k + step >= j->depth;
-        if (j->tb)
+        if (as_stored(j))
+            t.w = j->b, t.w0 = j->b0 + c0, t.k0 = k;
+        else if (j->tb)
             t.b = part(j->p, j->b, j->b0 + c0, cols, k, t.depth, false, buf_b, &t.ldb);
         else
             t.b = part(j->p, j->b, j->b0 + k, t.depth, c0, cols, false, buf_b, &t.ldb);
@@ -190,6 +197,7 @@ static void task(const job *j, int64_t i0, int64_t c0, char *work)
     }
     job second = *j;
     second.a = j->more.a, second.b = j->more.b, second.depth = j->more.depth, second.b0 = 0;
+    second.more.depth = 0;
     const int64_t both = least(shallow(j, j->depth), shallow(j, second.depth));
     block(j, i0, c0, both, false, true, work);
     block(&second, i0, c0, both, true, false, work);

@@ -12,11 +12,10 @@
 #ifndef QP_AUTOGRAD_CPU_GEMM_FEW_H
 #define QP_AUTOGRAD_CPU_GEMM_FEW_H
 #include "autograd/cpu/product.h"
-#include <immintrin.h>
+#include "autograd/cpu/turn.h"
 #include <string.h>
 
-#define INLINE static inline __attribute__((always_inline))
-enum { LANES = 16, WIDE = STEPS * PER, ROW_BYTES = 128 /* of WIDE values of any storage */ };
+enum { LANES = TURNED, WIDE = STEPS * PER, ROW_BYTES = 128 /* of WIDE values of any storage */ };
 
 INLINE __m512 multiply_add(__m512 sum, const A *x, __m512i w);
 
@@ -24,31 +23,6 @@ INLINE __m512 multiply_add(__m512 sum, const A *x, __m512i w);
 typedef __m512i load_fn(const uint8_t *row, int64_t k);
 /* The same of sixteen rows, turned: r[step] lane is a row. */
 typedef void turned_fn(__m512i r[LANES], const uint8_t *w, int64_t ld, int64_t k);
-
-/* out[step] lane = in[lane] step, for sixteen 4-byte steps. */
-INLINE void turn16(__m512i r[LANES])
-{
-    __m512i t[LANES];
-    for (int i = 0; i < 16; i += 2) {
-        t[i] = _mm512_unpacklo_epi32(r[i], r[i + 1]);
-        t[i + 1] = _mm512_unpackhi_epi32(r[i], r[i + 1]);
-    }
-    for (int i = 0; i < 16; i += 4) {
-        r[i] = _mm512_unpacklo_epi64(t[i], t[i + 2]);
-        r[i + 1] = _mm512_unpackhi_epi64(t[i], t[i + 2]);
-        r[i + 2] = _mm512_unpacklo_epi64(t[i + 1], t[i + 3]);
-        r[i + 3] = _mm512_unpackhi_epi64(t[i + 1], t[i + 3]);
-    }
-    for (int i = 0; i < 4; i++)
-        for (int h = 0; h < 16; h += 8) {
-            t[i + h] = _mm512_shuffle_i32x4(r[i + h], r[i + h + 4], 0x88);
-            t[i + h + 4] = _mm512_shuffle_i32x4(r[i + h], r[i + h + 4], 0xdd);
-        }
-    for (int i = 0; i < 8; i++) {
-        r[i] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0x88);
-        r[i + 8] = _mm512_shuffle_i32x4(t[i], t[i + 8], 0xdd);
-    }
-}
 
 /* `steps` of the depth: each row of x, from x[i] on, with sixteen turned rows of W. */
 INLINE void multiply_steps(__m512 *sum, const int rows, const A *const *x, int64_t k,
@@ -99,8 +73,12 @@ INLINE void block(__m512 *sum, const int rows, const int groups, const A *const 
         multiply_rest(sum + g * rows, rows, x, f, w + g * LANES * ld, ld, turned);
 }
 
+/* sum[group][row of x] of `groups` of sixteen rows from w0+col on. */
+typedef void sums_fn(__m512 *sum, const int rows, const int groups, const A *const *x,
+                     const qp_few *f, int64_t col);
+
 /* The last sixteen end with W's last row: they may begin with rows that were done before. */
-INLINE void columns(const qp_few *f, const int rows, const int groups, turned_fn *turned)
+INLINE void columns(const qp_few *f, const int rows, const int groups, sums_fn *sums)
 {
     __m512 sum[2 * QP_FEW_ROWS];
     const A *x[QP_FEW_ROWS]; /* the last row of x stands for what is missing */
@@ -108,14 +86,14 @@ INLINE void columns(const qp_few *f, const int rows, const int groups, turned_fn
         x[i] = (const A *)f->a + (i < f->rows ? i : f->rows - 1) * f->lda;
     int64_t j = 0;
     for (; j + groups * LANES <= f->cols; j += groups * LANES) {
-        block(sum, rows, groups, x, f, j, turned);
+        sums(sum, rows, groups, x, f, j);
         for (int g = 0; g < groups; g++)
             for (int i = 0; i < rows && i < f->rows; i++)
                 _mm512_storeu_ps(f->c + i * f->ldc + j + g * LANES, sum[g * rows + i]);
     }
     for (; j < f->cols; j += LANES) {
         const int64_t left = f->cols - j, skip = left < LANES ? LANES - left : 0;
-        block(sum, rows, 1, x, f, j - skip, turned);
+        sums(sum, rows, 1, x, f, j - skip);
         for (int i = 0; i < rows && i < f->rows; i++) {
             float lane[LANES];
             _mm512_storeu_ps(lane, sum[i]);
@@ -125,19 +103,27 @@ INLINE void columns(const qp_few *f, const int rows, const int groups, turned_fn
 }
 
 /* A row count in between costs what the next does. */
-INLINE void few(const qp_few *f, const int groups, turned_fn *turned)
+INLINE void few(const qp_few *f, const int groups, sums_fn *sums)
 {
     if (f->rows == 1)
-        columns(f, 1, groups, turned);
+        columns(f, 1, groups, sums);
     else if (f->rows == 2)
-        columns(f, 2, groups, turned);
+        columns(f, 2, groups, sums);
     else if (f->rows <= 4)
-        columns(f, 4, groups, turned);
+        columns(f, 4, groups, sums);
     else
-        columns(f, 8, groups, turned);
+        columns(f, 8, groups, sums);
 }
 #define FEW(storage, groups)                                                                       \
-    static void few_##storage(const qp_few *f) { few(f, groups, turned_##storage); }
+    static void few_##storage(const qp_few *f) { few(f, groups, sums_##storage); }
+/* For a storage that has turned_storage. */
+#define FEW_BY_TURNS(storage, groups)                                                              \
+    INLINE void sums_##storage(__m512 *sum, const int rows, const int some, const A *const *x,     \
+                               const qp_few *f, int64_t col)                                       \
+    {                                                                                              \
+        block(sum, rows, some, x, f, col, turned_##storage);                                       \
+    }                                                                                              \
+    FEW(storage, groups)
 /* For a storage that has load_storage. One group: two would not stay in L1 beside what is fetched.
  */
 #define FEW_BY_ROWS(storage)                                                                       \
@@ -146,5 +132,5 @@ INLINE void few(const qp_few *f, const int groups, turned_fn *turned)
         for (int i = 0; i < LANES; i++) r[i] = load_##storage(w + i * ld, k);                      \
         turn16(r);                                                                                 \
     }                                                                                              \
-    FEW(storage, 1)
+    FEW_BY_TURNS(storage, 1)
 #endif

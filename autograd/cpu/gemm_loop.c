@@ -2,6 +2,7 @@
    depth, so its bits depend on its row and column alone: no row count is special and nothing is
    padded. OpenBLAS's Haswell sgemm, by contrast, sums a row differently by its place. */
 #include "autograd/cpu/kernel.h"
+#include "autograd/cpu/product.h"
 
 /* MR x NV registers of sums, of 32 (AVX-512) or 16. 12x2 was the fastest of 8x3, 12x2, 13x2, 14x2.
  */
@@ -18,7 +19,7 @@ enum { MR = 6, NV = 2, BLOCK_ROWS = 288 };
 #    define VECTOR 16
 enum { MR = 6, NV = 2, BLOCK_ROWS = 288 };
 #endif
-enum { LANES = VECTOR / sizeof(R), NR = NV * LANES, PER = 1, STEPS = 1024 / sizeof(R) };
+enum { LANES = VECTOR / sizeof(R), NR = NV * LANES, PER = 1, STEPS = 1024 / sizeof(R), READS = 0 };
 typedef R V, E, S;
 typedef R vec __attribute__((vector_size(VECTOR)));
 typedef R loose __attribute__((vector_size(VECTOR), aligned(sizeof(R)), may_alias));
@@ -26,11 +27,11 @@ typedef R loose __attribute__((vector_size(VECTOR), aligned(sizeof(R)), may_alia
 static inline R widen(R v) { return v; }
 static inline R narrow(R v) { return v; }
 
-static inline __attribute__((always_inline)) void block(const int h, const int nv, int64_t steps,
-                                                        const V *a, int64_t line, int64_t step,
-                                                        const E *b, const S *from, int64_t ldf,
-                                                        S *to, int64_t ldt)
+static inline __attribute__((always_inline)) void
+block(const bool scaled, const int h, const int nv, int64_t steps, const V *a, int64_t line,
+      int64_t step, const E *b, const S *from, int64_t ldf, S *to, int64_t ldt)
 {
+    (void)scaled; /* reads no weights */
     vec sum[MR][NV];
 #pragma GCC unroll 12
     for (int i = 0; i < h; i++)
@@ -53,6 +54,12 @@ static inline void turn(E *out, const V *in, int64_t ld, int64_t values, int64_t
 {
     (void)ld, (void)values;
     memcpy(out, in, (size_t)lines * sizeof(E));
+}
+
+static inline void strip_of_w(E *out, const qp_tile *t, int64_t first, int64_t lines, int64_t k,
+                              int64_t depth)
+{
+    (void)out, (void)t, (void)first, (void)lines, (void)k, (void)depth;
 }
 
 #include "autograd/cpu/gemm_strips.h"

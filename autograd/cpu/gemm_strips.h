@@ -5,11 +5,14 @@
    The includer defines: V, a stored value; E, what a strip holds of one line at one step of the
    depth (PER values); S, a sum; VECTOR, the bytes of one; MR, NV vectors of LANES sums = NR, and
    STEPS, the steps of a strip;
-     block(h, nv, steps, a, line, step, b, from, ldf, to, ldt): to (h, nv*LANES) = from (zeros where
-       NULL) + sum over the steps s of a[i*line + s*step] b[s][NR], for h <= MR rows and nv <= NV
-       vectors; the E of A lie `line` and `step` values apart;
+     block(scaled, h, nv, steps, a, line, step, b, from, ldf, to, ldt): to (h, nv*LANES) = from
+       (zeros where NULL) + sum over the steps s of a[i*line + s*step] b[s][NR], for h <= MR rows
+       and nv <= NV vectors; the E of A lie `line` and `step` values apart;
      turn(out, in, ld, values, lines): out[line] = the E of in[0][line] .. in[values-1][line],
        values <= PER;
+     READS, whether tiles may bring a weight as it is stored. Its strips have a line of scales after
+       every SCALED steps, and block is told so by `scaled`;
+     strip_of_w(out, t, first, lines, k, depth): such a strip;
      widen(v), narrow(s): a V as S, and back. */
 #ifndef QP_AUTOGRAD_CPU_GEMM_STRIPS_H
 #define QP_AUTOGRAD_CPU_GEMM_STRIPS_H
@@ -20,7 +23,8 @@
 enum { MOST = 2 * MR / 3 }; /* rows of a block that fills the registers well enough */
 /* A's strips lie a line of cache further apart than they are long: else all would share one set. */
 enum { APART = MR * STEPS + 64 / sizeof(E), A_BYTES = BLOCK_ROWS / MR * APART * sizeof(E) };
-_Static_assert(A_BYTES + NR * STEPS * sizeof(E) <= QP_PACK_BYTES, "a block of A, a strip of B");
+enum { SCALED = 16, B_LINES = STEPS + READS * STEPS / SCALED };
+_Static_assert(A_BYTES + NR * B_LINES * sizeof(E) <= QP_PACK_BYTES, "a block of A, a strip of B");
 _Static_assert(A_BYTES % 64 == 0 && BLOCK_ROWS % MR == 0, "whole strips");
 
 static int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -61,7 +65,8 @@ static void finish(const qp_finish *f, const void *sums, int64_t ld, int64_t row
 
 /* A block of h <= MR rows by w <= NR columns. Few columns are LoRA's, few rows decoding's or the
    end of a block: each has a block that wastes less. */
-static void one(const strip *s, int64_t i, int64_t h, int64_t w)
+static inline __attribute__((always_inline)) void one_of(const bool scaled, const strip *s,
+                                                         int64_t i, int64_t h, int64_t w)
 {
     const qp_tile *t = s->t;
     const bool ends = s->last && t->finish;
@@ -70,7 +75,7 @@ static void one(const strip *s, int64_t i, int64_t h, int64_t w)
     const V *a = s->packed ? s->a + i / MR * APART * PER : s->a + i * lda;
     const S *from = s->add ? c : NULL;
     if (h == MR && w == NR && s->packed) {
-        block(MR, NV, s->steps, a, PER, MR * PER, s->b, from, t->ldc, ends ? whole : c,
+        block(scaled, MR, NV, s->steps, a, PER, MR * PER, s->b, from, t->ldc, ends ? whole : c,
               ends ? NR : t->ldc);
         if (ends) put(t->finish, whole, NR, s->i0 + i, s->j, MR, NR);
         return;
@@ -79,24 +84,32 @@ static void one(const strip *s, int64_t i, int64_t h, int64_t w)
         memcpy(whole + l * NR, c + l * t->ldc, (size_t)w * sizeof(S));
     if (from) from = whole;
     if (!s->packed && w > LANES)
-        block(MR, NV, s->steps, a, lda, PER, s->b, from, NR, whole, NR);
+        block(scaled, MR, NV, s->steps, a, lda, PER, s->b, from, NR, whole, NR);
     else if (!s->packed)
-        block(MR, 1, s->steps, a, lda, PER, s->b, from, NR, whole, NR);
+        block(scaled, MR, 1, s->steps, a, lda, PER, s->b, from, NR, whole, NR);
     else if (h == 1)
-        block(1, NV, s->steps, a, PER, MR * PER, s->b, from, NR, whole, NR);
+        block(scaled, 1, NV, s->steps, a, PER, MR * PER, s->b, from, NR, whole, NR);
     else if (h <= 4)
-        block(4, NV, s->steps, a, PER, MR * PER, s->b, from, NR, whole, NR);
+        block(scaled, 4, NV, s->steps, a, PER, MR * PER, s->b, from, NR, whole, NR);
     else if (w <= LANES)
-        block(MR, 1, s->steps, a, PER, MR * PER, s->b, from, NR, whole, NR);
+        block(scaled, MR, 1, s->steps, a, PER, MR * PER, s->b, from, NR, whole, NR);
     else if (h <= MOST)
-        block(MOST, NV, s->steps, a, PER, MR * PER, s->b, from, NR, whole, NR);
+        block(scaled, MOST, NV, s->steps, a, PER, MR * PER, s->b, from, NR, whole, NR);
     else
-        block(MR, NV, s->steps, a, PER, MR * PER, s->b, from, NR, whole, NR);
+        block(scaled, MR, NV, s->steps, a, PER, MR * PER, s->b, from, NR, whole, NR);
     if (ends)
         put(t->finish, whole, NR, s->i0 + i, s->j, h, w);
     else
         for (int64_t l = 0; l < h; l++)
             memcpy(c + l * t->ldc, whole + l * NR, (size_t)w * sizeof(S));
+}
+
+static void one(const strip *s, int64_t i, int64_t h, int64_t w)
+{
+    if (READS && s->t->w)
+        one_of(true, s, i, h, w);
+    else
+        one_of(false, s, i, h, w);
 }
 
 static int64_t steps_of(const qp_tile *t) { return (t->depth + PER - 1) / PER; }
@@ -117,7 +130,9 @@ static void strip_of_b(E *out, const qp_tile *t, int64_t first, int64_t lines, i
 {
     const int64_t depth = least(steps * PER, t->depth - k * PER);
     const V *b = (const V *)t->b + (t->tb ? first * t->ldb + k * PER : k * PER * t->ldb + first);
-    if (t->tb)
+    if (READS && t->w)
+        strip_of_w(out, t, first, lines, k * PER, depth);
+    else if (t->tb)
         pack_rows(out, b, t->ldb, lines, depth, NR);
     else
         pack_columns(out, 0, b, t->ldb, lines, depth, NR);
@@ -145,12 +160,17 @@ static inline __attribute__((always_inline)) void chain(pack_fn *pack, const int
 static void fetch(const qp_tile *t, int64_t first, int64_t lines, int64_t k, int64_t depth,
                   int64_t part, int64_t parts)
 {
-    const char *b =
-        (const char *)((const V *)t->b + (t->tb ? first * t->ldb + k : k * t->ldb + first));
-    const int64_t n = t->tb ? lines : depth, bytes = (t->tb ? depth : lines) * (int64_t)sizeof(V);
+    const int64_t n = t->tb ? lines : depth, from = t->tb ? first : k, at = t->tb ? k : first;
+    int64_t ld = t->ldb * (int64_t)sizeof(V), bytes = (t->tb ? depth : lines) * (int64_t)sizeof(V);
+    const char *b = (const char *)t->b + from * ld + at * (int64_t)sizeof(V);
+    if (READS && t->w) {
+        const qp_storage w = t->w->storage;
+        ld = (int64_t)qp_storage_bytes(w, qp_cols(t->w));
+        bytes = (int64_t)qp_storage_bytes(w, depth);
+        b = (const char *)t->w->data + (t->w0 + from) * ld + qp_storage_bytes(w, t->k0 + at);
+    }
     for (int64_t i = part * n / parts; i < (part + 1) * n / parts; i++)
-        for (int64_t at = 0; at < bytes; at += 64)
-            __builtin_prefetch(b + i * t->ldb * (int64_t)sizeof(V) + at, 0, 2);
+        for (int64_t l = 0; l < bytes; l += 64) __builtin_prefetch(b + i * ld + l, 0, 2);
 }
 
 /* The block that is stored two blocks on: a line that comes from memory takes as long as a block.
@@ -172,7 +192,8 @@ static void fetch_end(const strip *s, int64_t i, int64_t rows)
 static void rows_of_tile(strip s, int64_t rows, int64_t k)
 {
     E *a = s.t->work, *b = a + A_BYTES / sizeof(E);
-    const int64_t cols = s.t->cols, wide = (STEPS / s.steps) * NR, size = s.steps * NR;
+    const int64_t cols = s.t->cols, wide = (STEPS / s.steps) * NR;
+    const int64_t size = (s.steps + (READS && s.t->w ? s.steps / SCALED : 0)) * NR;
     const int64_t depth = least(s.steps * PER, s.t->depth - k * PER); /* none where all is more's */
     if (s.packed) chain(strips_of_a, MR, a, s.t, s.i0, rows, k, s.steps);
     s.a = s.packed ? (const V *)a : (const V *)s.t->a + s.i0 * s.t->lda + k * PER;
@@ -193,7 +214,7 @@ static void rows_of_tile(strip s, int64_t rows, int64_t k)
 
 static void multiply(const qp_tile *t)
 {
-    enum { EVEN = 16 / PER };
+    enum { EVEN = 32 / PER };
     const int64_t steps = steps_of(t) + (t->more ? steps_of(t->more) : 0);
     const int64_t parts = (steps + STEPS - 1) / STEPS;
     const int64_t most = ((steps + parts - 1) / parts + EVEN - 1) / EVEN * EVEN; /* no short end */

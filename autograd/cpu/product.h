@@ -48,14 +48,16 @@ struct qp_tile {
     void *c;
     int64_t lda, ldb, ldc;
     bool ta, tb, add;
-    const qp_tile *more;     /* NULL, or whose product is added behind: its a, b, lda, ldb, depth */
+    const qp_tile *more; /* NULL, or whose product is added behind: its a, b, lda, ldb, depth */
+    const qp_tensor *w;  /* not NULL: B^T is w's rows from w0 on, from depth k0 on, instead of b */
+    int64_t w0, k0;
     const qp_finish *finish; /* NULL: C is the end; else C holds only what is read if `add` */
     void *work;              /* QP_PACK_BYTES of scratch, 64-byte aligned */
 };
 
 /* C (rows, cols) = A (rows, depth) W^T for up to QP_FEW_ROWS rows and the rows w0 .. w0+cols-1 of a
    weight as it is stored; cols at least 16, or rows of w lie before w0. On the calling thread,
-   without a work area; its bits are those that multiply gives with panels. */
+   without a work area; its bits are those that multiply gives. */
 enum { QP_FEW_ROWS = 8 };
 typedef struct {
     int64_t rows, cols, depth;
@@ -84,6 +86,9 @@ typedef struct {
     /* What is done with sums of a tile whose `finish` is set, for sums that are made elsewhere; C
        may hold anything then. NULL: such tiles are not for this product. */
     void (*finish)(const qp_finish *f, const void *sums, int64_t ld, int64_t rows, int64_t cols);
+    /* Whether it takes weights so stored as they are (qp_tile.w), at depths that cut no block.
+       NULL: none. */
+    bool (*reads)(qp_storage weight);
     /* For weights so stored, when values of `compute` are multiplied; NULL, or gives it: has none.
      */
     qp_few_fn *(*few)(qp_storage weight, qp_storage compute);

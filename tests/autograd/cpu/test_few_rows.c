@@ -198,6 +198,70 @@ START_TEST(in_f32_an_element_is_a_chain_of_fused_multiply_adds)
 END_TEST
 #endif
 
+/* Element (i, j) of t's product in f64, and the sum of what it is made of without signs. */
+static double exact(const trial *t, const double *w, int64_t i, int64_t j, double *size)
+{
+    double sum = 0;
+    *size = 0;
+    for (int64_t k = 0; k < t->depth; k++) {
+        const double v = (double)qp_from_bf16(((const uint16_t *)t->x)[i * t->depth + k]) *
+                         w[(FIRST + j) * t->depth + k];
+        sum += v;
+        *size += fabs(v);
+    }
+    return sum;
+}
+
+/* In f32 any order of sums, and the scale after each block, errs by at most (depth + 1) eps of the
+   terms' sizes. Values rounded to bf16 would err by some 2^-10 / sqrt(depth), ten times that in the
+   shapes of depth 96 and less. */
+static void product_is_exact(const trial *t, const double *w, int64_t n)
+{
+    char *y = product(t, 0, n);
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < t->m; j++) {
+            double size;
+            const double right = exact(t, w, i, j, &size), y_ij = ((float *)y)[i * t->m + j];
+            ck_assert_msg(fabs(y_ij - right) <= (double)(t->depth + 1) * 0x1p-23 * size,
+                          "%lld rows of %s, %lld x %lld: %g, not %g", (long long)n,
+                          qp_storages[t->w.storage].name, (long long)t->m, (long long)t->depth,
+                          y_ij, right);
+        }
+    free(y);
+}
+
+START_TEST(whole_numbers_of_blocks_are_not_rounded)
+{
+    const qp_storage storage = _i ? QP_Q8_0 : QP_Q4_0;
+    setenv("QP_PRODUCT", "loop avx512", 1); /* where the CPU has it, even beside AMX */
+    const qp_product *p = qp_product_for(QP_BF16);
+    if (strcmp(p->name, "loop avx512_bf16")) return;
+    ck_assert(p->reads(storage) && !p->reads(QP_BF16));
+    trial t = { .k = qp_cpu_backend()->k[QP_BF16],
+                .compute = QP_BF16,
+                .out = QP_F32,
+                .alpha = 1,
+                .work = aligned_alloc(64, qp_matmul_work()) };
+    for (int s = 0; s < SHAPES; s++) {
+        t.m = shapes[s][0], t.depth = shapes[s][1];
+        if (t.depth % qp_storages[storage].block) continue;
+        const int64_t count = (t.m + FIRST) * t.depth;
+        t.w = (qp_tensor){ .storage = storage, .ndim = 2, .shape = { t.m + FIRST, t.depth } };
+        t.w.data = weights(storage, count);
+        double *w = malloc((size_t)count * sizeof *w);
+        qp_weight_convert(w, QP_F64, t.w.data, storage, count);
+        char *x = activations(QP_BF16, MANY * t.depth);
+        t.x = t.h = t.b = x;
+        product_is_exact(&t, w, 2);
+        product_is_exact(&t, w, MANY);
+        free(t.w.data);
+        free(w);
+        free(x);
+    }
+    free(t.work);
+}
+END_TEST
+
 /* The first test would say nothing of a way that no product takes. */
 START_TEST(products_of_avx512_have_a_way_for_few)
 {
@@ -222,6 +286,7 @@ Suite *suite_few_rows(void)
 #ifdef __x86_64__
     tcase_add_loop_test(t, in_f32_an_element_is_a_chain_of_fused_multiply_adds, 0, 2 * STORAGES);
 #endif
+    tcase_add_loop_test(t, whole_numbers_of_blocks_are_not_rounded, 0, 2);
     tcase_add_test(t, products_of_avx512_have_a_way_for_few);
     suite_add_tcase(s, t);
     return s;

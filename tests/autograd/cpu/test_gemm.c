@@ -1,6 +1,7 @@
 /* Products: values against a plain f64 sum, and the promise that a row's bits depend on nothing but
  * itself. */
 #include "autograd/cpu/dispatch.h"
+#include "autograd/cpu/product.h"
 #include "autograd/cpu/quant.h"
 #include "autograd/cpu/weight.h"
 #include "autograd/work.h"
@@ -384,6 +385,13 @@ static void *stored(qp_storage s, int64_t n)
     return m;
 }
 
+/* Products that take blocks as they are do not round what those hold: see few_rows. */
+static bool rounds(const product *p, int kind, qp_storage stored)
+{
+    const qp_product *by = qp_product_for(p->type);
+    return kind != NT || !by->reads || !by->reads(stored);
+}
+
 START_TEST(a_stored_weight_equals_its_values_in_the_compute_type)
 {
     if (!choose(_i)) return;
@@ -402,8 +410,8 @@ START_TEST(a_stored_weight_equals_its_values_in_the_compute_type)
                 void *c = malloc(bytes);
                 run(&p, p.left, p.left2, &values, p.c, p.n);
                 run(&p, p.left, p.left2, &w, c, p.n);
-                ck_assert_msg(memcmp(c, p.c, bytes) == 0, "%s under %s", qp_storages[kinds[s]].name,
-                              qp_storages[p.type].name);
+                ck_assert_msg(!rounds(&p, kind, kinds[s]) || memcmp(c, p.c, bytes) == 0,
+                              "%s under %s", qp_storages[kinds[s]].name, qp_storages[p.type].name);
                 free(data);
                 free(c);
                 teardown(&p);
