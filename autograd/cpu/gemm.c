@@ -9,8 +9,9 @@
    that needs padding) is unpacked there too; all else is multiplied in place.
 
    A second pair of operands may be added, C = A B + A2 B2: an element is then one chain over both
-   depths, rounded once. LoRA's C = x W^T + h b^T costs some steps more so; as a product of its own
-   that read C and wrote it again it took three times what its operations take. */
+   depths, rounded once. LoRA's x W^T + h b^T costs some steps more so, where a product of its own
+   read C and wrote it again: SmolLM2 with adapters of rank 16, 599 -> 671 tokens a second in f32,
+   1,176 -> 1,214 in bf16. */
 #include "autograd/cpu/kernel.h"
 #include "autograd/cpu/product.h"
 #include "autograd/cpu/weight.h"
