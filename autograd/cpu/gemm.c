@@ -10,8 +10,8 @@
 
    A second pair of operands may be added, C = A B + A2 B2: an element is then one chain over both
    depths, rounded once. LoRA's x W^T + h b^T costs some steps more so, where a product of its own
-   read C and wrote it again: SmolLM2 with adapters of rank 16, 599 -> 671 tokens a second in f32,
-   1,176 -> 1,214 in bf16. */
+   read C and wrote it again: in steps of SmolLM2 with adapters of rank 16 linears and adapters took
+   4 to 6 % less time in bf16, 4 to 12 % in f32, by calls on a drifting clock. */
 #include "autograd/cpu/kernel.h"
 #include "autograd/cpu/product.h"
 #include "autograd/cpu/weight.h"
