@@ -4,8 +4,7 @@
 #include "bench/bench.h"
 #include "autograd/backend.h"
 #include "autograd/work.h"
-#include "base/err.h"
-#include "base/rng.h"
+#include "base/buf.h"
 #include "base/thread.h"
 #include <math.h>
 #include <omp.h>
@@ -31,31 +30,22 @@ static const job jobs[] = {
     { "8B shape", QP_BF16, 2048, 1, 32, 8, 128, 0 },
 };
 
-static void *values(qp_storage type, int64_t n, uint64_t seed)
-{
-    float *x = malloc((size_t)n * sizeof *x);
-    void *t = malloc(qp_storage_bytes(type, n));
-    for (int64_t i = 0; i < n; i++) x[i] = (float)qp_rng_uniform(seed, 0, (uint64_t)i) * 2 - 1;
-    qp_cpu_backend()->k[type]->cast_in(t, 0, x, QP_F32, n);
-    free(x);
-    return t;
-}
-
 static void run(const void *arg, double *value)
 {
     const job *j = arg;
     const qp_kernels *k = qp_cpu_backend()->k[j->type];
     const int64_t n = j->n, h = j->h, g = j->g, e = j->e, q = n * h * e, kv = n * g * e;
     if (j->threads) omp_set_num_threads(j->threads);
-    void *in[] = { values(j->type, q, 1), values(j->type, kv, 2), values(j->type, kv, 3),
-                   values(j->type, q, 4) };
-    void *out[] = { values(j->type, q, 5), values(j->type, q, 5), values(j->type, kv, 5),
-                    values(j->type, kv, 5) };
+    void *in[] = { bench_values(j->type, q, 1), bench_values(j->type, kv, 2),
+                   bench_values(j->type, kv, 3), bench_values(j->type, q, 4) };
+    void *out[] = { bench_values(j->type, q, 5), bench_values(j->type, q, 5),
+                    bench_values(j->type, kv, 5), bench_values(j->type, kv, 5) };
     const size_t fwd = qp_attn_fwd_work(j->type, n, n, h, g, e),
                  bwd = qp_attn_bwd_work(j->type, n, n, h, g, e);
-    void *work = aligned_alloc(64, ((fwd > bwd ? fwd : bwd) + 63) / 64 * 64),
-         *lse = malloc((size_t)(n * h) * sizeof(float));
-    int32_t *first = malloc((size_t)n * sizeof *first), *last = malloc((size_t)n * sizeof *last);
+    void *work = qp_xaligned(64, fwd > bwd ? fwd : bwd),
+         *lse = qp_xmalloc((size_t)(n * h) * sizeof(float));
+    int32_t *first = qp_xmalloc((size_t)n * sizeof *first),
+            *last = qp_xmalloc((size_t)n * sizeof *last);
     for (int64_t i = 0, each = n / j->documents; i < n; i++) {
         first[i] = (int32_t)(i / each * each);
         last[i] = (int32_t)i;
@@ -83,20 +73,20 @@ static void decode(const void *arg, double *value)
     const int64_t n = j->n, h = j->h, g = j->g, e = j->e, caches = CACHE_BYTES / (4 * n * g * e);
     const size_t bytes = qp_storage_bytes(j->type, n * g * e);
     if (j->threads) omp_set_num_threads(j->threads);
-    char *keys = malloc(caches * bytes), *values_ = malloc(caches * bytes);
-    void *q = values(j->type, h * e, 1), *y = values(j->type, h * e, 2),
-         *some = values(j->type, n * g * e, 3);
-    void *work = aligned_alloc(64, (qp_attn_fwd_work(j->type, 1, n, h, g, e) + 63) / 64 * 64);
+    char *keys = qp_xmalloc(caches * bytes), *values = qp_xmalloc(caches * bytes);
+    void *q = bench_values(j->type, h * e, 1), *y = bench_values(j->type, h * e, 2),
+         *some = bench_values(j->type, n * g * e, 3);
+    void *work = qp_xaligned(64, qp_attn_fwd_work(j->type, 1, n, h, g, e));
     const int32_t first = 0, last = (int32_t)n - 1;
     for (int64_t c = 0; c < caches; c++) {
         memcpy(keys + c * bytes, some, bytes);
-        memcpy(values_ + c * bytes, some, bytes);
+        memcpy(values + c * bytes, some, bytes);
     }
     const double start = qp_now();
     int64_t calls = 0;
     for (; qp_now() < start + 0.5; calls++) {
         const size_t at = calls % caches * bytes;
-        k->attn_fwd(y, NULL, work, q, keys + at, values_ + at, &first, &last, 1, n, h, g, e);
+        k->attn_fwd(y, NULL, work, q, keys + at, values + at, &first, &last, 1, n, h, g, e);
     }
     value[0] = (qp_now() - start) / (double)calls;
     value[1] = 2 * (double)bytes / value[0];

@@ -26,6 +26,10 @@ typedef struct {
 } bench_result;
 bool bench_child(void (*fn)(const void *arg, double *value), const void *arg, bench_result *r);
 
+/* n numbers from -1 to 1, 64-byte aligned; the caller frees. Multiplying zeros draws less power, so
+   the clock may rise. */
+void *bench_values(qp_storage type, int64_t n, uint64_t seed);
+
 double bench_median(double *v, int n); /* sorts v */
 /* The fastest product known here, operations a second, all threads: this machine's limit. Takes
    two seconds; the first call of a process measures, later ones do again and keep the best. */

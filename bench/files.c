@@ -87,7 +87,9 @@ static int train(const folder *f, int rows, int steps, const char *save_steps, d
     int pipes[2], seen = 0, status;
     const ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 20);
     exe[n > 0 ? n : 0] = '\0';
-    strcpy(strrchr(exe, '/'), "/../quipu");
+    char *name = strrchr(exe, '/');
+    if (!name) return perror("/proc/self/exe"), 1;
+    strcpy(name, "/../quipu");
     snprintf(base, sizeof base, "base_model=%s", f->dir);
     snprintf(data, sizeof data, "%s/text.txt", f->dir);
     snprintf(out, sizeof out, "output_dir=%s/run%d", f->dir, rows);

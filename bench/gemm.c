@@ -4,6 +4,7 @@
 #include "bench/bench.h"
 #include "autograd/backend.h"
 #include "autograd/work.h"
+#include "base/buf.h"
 #include "base/thread.h"
 #include <math.h>
 #include <omp.h>
@@ -26,18 +27,6 @@ static const struct {
     { "1B, one row", 1, 8192, 2048 }, { "135M, one row", 1, 1536, 576 },
 };
 enum { SHAPES = sizeof shapes / sizeof *shapes };
-
-/* Small values that are no zeros: multiplying zeros draws less power, so the clock may rise. */
-static void *values(qp_storage s, int64_t n)
-{
-    void *m = aligned_alloc(64, (qp_storage_bytes(s, n) + 63) / 64 * 64 + 64);
-    for (int64_t i = 0; i < n; i++) {
-        float v = (float)(i * 37 % 16 - 7);
-        if (s == QP_F32) ((float *)m)[i] = v;
-        if (s == QP_BF16) ((uint16_t *)m)[i] = (uint16_t)(v > 0 ? 0x3f80 + i % 7 : 0xbf80 + i % 7);
-    }
-    return m;
-}
 
 /* The best of the calls in half a second, and at least three. */
 static double fastest(void (*call)(const void *), const void *arg)
@@ -81,12 +70,12 @@ static void ours(const void *arg, double *value)
     const cell *c = arg;
     int64_t n = shapes[c->shape].n, m = shapes[c->shape].m, k = shapes[c->shape].k;
     job j = { .k = qp_cpu_backend()->k[c->type], .type = c->type, .shape = c->shape };
-    j.x = values(c->type, n * k);
-    j.y = values(c->type, n * m);
-    j.z = values(QP_F32, m * k);
-    j.work = aligned_alloc(64, qp_matmul_work());
+    j.x = bench_values(c->type, n * k, 1);
+    j.y = bench_values(c->type, n * m, 2);
+    j.z = bench_values(QP_F32, m * k, 3);
+    j.work = qp_xaligned(64, qp_matmul_work());
     j.w = (qp_tensor){
-        .storage = c->type, .ndim = 2, .shape = { m, k }, .data = values(c->type, m * k)
+        .storage = c->type, .ndim = 2, .shape = { m, k }, .data = bench_values(c->type, m * k, 4)
     };
     for (j.kind = NT; j.kind < KINDS; j.kind++)
         if (n > 1 || j.kind == NT)

@@ -118,9 +118,8 @@ static void *random_matrices(qp_model *m, qp_storage stored)
     for (int64_t i = 0; i < m->count; i++)
         if (m->weight[i]->t->ndim == 2)
             total += (qp_storage_bytes(stored, qp_numel(m->weight[i]->t)) + 63) / 64 * 64;
-    char *all = aligned_alloc(64, total);
+    char *all = qp_xaligned(64, total);
     qp_file_tensor *file = qp_xcalloc((size_t)m->count, sizeof *file);
-    QP_ASSERT(all, "no memory for %zu bytes of weights", total);
     for (int64_t i = 0; i < m->count; i++) {
         qp_weight *w = m->weight[i];
         if (w->t->ndim != 2 || w->adapter) continue;

@@ -4,28 +4,13 @@
 #include "bench/bench.h"
 #include "autograd/cpu/product.h"
 #include "autograd/ops.h"
-#include "base/rng.h"
+#include "base/buf.h"
 #include "base/thread.h"
 #include "bench/models.h"
 #include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
-
-/* Numbers as they come in training: multiplying zeros draws less power, so the clock may rise. */
-static void *normals(qp_storage type, int64_t n)
-{
-    enum { DRAWN = 1 << 16 };
-    const size_t bytes = qp_storage_bytes(type, 1);
-    float *x = malloc(DRAWN * sizeof *x);
-    char *y = aligned_alloc(64, ((size_t)n * bytes + 63) / 64 * 64);
-    for (int64_t i = 0; i < DRAWN; i++) x[i] = (float)qp_rng_normal(1, 0, (uint64_t)i);
-    for (int64_t i = 0; i < n; i += DRAWN)
-        qp_cpu_backend()->k[type]->cast_in(y + (size_t)i * bytes, 0, x, QP_F32,
-                                           n - i < DRAWN ? n - i : DRAWN);
-    free(x);
-    return y;
-}
 
 static void squares(const void *arg, double *value)
 {
@@ -35,7 +20,7 @@ static void squares(const void *arg, double *value)
     for (int s = 0; s < 3; s++) {
         qp_ctx c;
         const int64_t n = sizes[s];
-        void *a = normals(type, n * n), *b = normals(type, n * n);
+        void *a = bench_values(type, n * n, 1), *b = bench_values(type, n * n, 2);
         bench_check(qp_ctx_init(&c, qp_cpu_backend(), 0, &err), &err);
         c.recording = false;
         qp_tensor *x = qp_wrap_data(&c, type, 2, (int64_t[]){ n, n }, a);
@@ -66,18 +51,19 @@ static void library(const void *arg, double *value)
     if (!p) return;
     value[1] = qp_product_fault(p) ? 1 : 0;
     const int threads = omp_get_max_threads();
-    qp_tile *tile = calloc((size_t)threads, sizeof *tile);
+    qp_tile *tile = qp_xcalloc((size_t)threads, sizeof *tile);
     for (int i = 0; i < threads; i++)
         tile[i] = (qp_tile){ .rows = SIDE,
                              .cols = SIDE,
                              .depth = SIDE,
-                             .a = normals(p->in, SIDE * SIDE),
-                             .b = normals(p->in, SIDE * SIDE),
-                             .c = normals(p->out, SIDE * SIDE),
+                             .a = bench_values(p->in, SIDE * SIDE, 1),
+                             .b = bench_values(p->in, SIDE * SIDE, 2),
+                             .c = bench_values(p->out, SIDE * SIDE, 3),
                              .lda = SIDE,
                              .ldb = SIDE,
                              .ldc = SIDE,
-                             .tb = true };
+                             .tb = true,
+                             .work = qp_xaligned(64, QP_PACK_BYTES) };
     for (double until = qp_now() + 0.5; qp_now() < until;) {
         const double start = qp_now();
 #pragma omp parallel
@@ -110,7 +96,7 @@ static void reading(const void *arg, double *value)
 {
     enum { WORDS = 1 << 26 };
     (void)arg;
-    uint64_t *x = aligned_alloc(64, WORDS * sizeof *x), sum = 0;
+    uint64_t *x = qp_xaligned(64, WORDS * sizeof *x), sum = 0;
 #pragma omp parallel for
     for (int64_t i = 0; i < WORDS; i++) x[i] = (uint64_t)i;
     for (double until = qp_now() + 1; qp_now() < until;) {

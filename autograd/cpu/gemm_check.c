@@ -112,6 +112,71 @@ static bool rows_agree(const trial *t, char *some)
     return true;
 }
 
+/* Sums that are stored as they end, as LoRA's are: 0.3 of them, or y and 0.3 of them, in either
+   type, at the end of a tile that has a second pair of operands. t->c holds the plain sums, of
+   which no chain's order differs; rounding to y errs by half an ulp, and an unfused multiplication
+   too. */
+static bool ends_agree(const trial *t, char *y)
+{
+    enum { SOME = 29 }; /* more than two blocks of registers */
+    const qp_product *p = t->p;
+    const int64_t own = t->depth / 4 * 2, rest = p->chains ? t->depth - own : 0;
+    const qp_tile more = { .depth = rest,
+                           .a = t->a + qp_storage_bytes(p->in, own),
+                           .b = t->b + qp_storage_bytes(p->in, t->tb ? own : own * t->cols),
+                           .lda = t->depth,
+                           .ldb = t->tb ? t->depth : t->cols };
+    for (int form = 0; form < 4; form++) {
+        const bool wide = form & 1, add = form & 2;
+        const qp_storage s = wide ? p->out : p->in;
+        const double eps = s == QP_BF16 ? 0x1p-8 : s == QP_F32 ? 0x1p-22 : 0x1p-51;
+        for (int64_t i = 0; i < SOME * t->cols; i++) put(y, s, i, (double)(i % 7) - 3);
+        p->multiply(&(qp_tile){
+            .rows = SOME,
+            .cols = t->cols,
+            .depth = t->depth - rest,
+            .a = t->a,
+            .b = t->b,
+            .c = t->tile,
+            .lda = t->depth,
+            .ldb = more.ldb,
+            .ldc = t->cols,
+            .tb = t->tb,
+            .more = rest ? &more : NULL,
+            .finish = &(qp_finish){ .y = y, .ld = t->cols, .alpha = 0.3, .wide = wide, .add = add },
+            .work = t->work });
+        for (int64_t i = 0; i < SOME * t->cols; i++) {
+            const double before = add ? (double)(i % 7) - 3 : 0, sum = 0.3 * get(t->c, p->out, i);
+            const double error = fabs(get(y, s, i) - (before + sum));
+            if (!(error <= eps * (fabs(before) + fabs(sum)))) return false;
+        }
+    }
+    return true;
+}
+
+/* Decoding's path, with weights stored as the product multiplies them: the bits of many rows. */
+static bool few_agree(const trial *t, char *some)
+{
+    static const int64_t counts[] = { 1, 2, 3, QP_FEW_ROWS };
+    const qp_storage in = t->p->in;
+    qp_few_fn *few = t->p->few(in, in);
+    const qp_tensor w = { .storage = in, .ndim = 2, .shape = { t->cols, t->depth }, .data = t->b };
+    for (size_t s = 0; few && s < sizeof counts / sizeof *counts; s++) {
+        const size_t bytes = qp_storage_bytes(QP_F32, counts[s] * t->cols);
+        memset(some, 0, bytes);
+        few(&(qp_few){ .rows = counts[s],
+                       .cols = t->cols,
+                       .depth = t->depth,
+                       .a = t->a,
+                       .lda = t->depth,
+                       .w = &w,
+                       .c = (float *)some,
+                       .ldc = t->cols });
+        if (memcmp(some, t->c, bytes) != 0) return false;
+    }
+    return true;
+}
+
 static void *room(size_t bytes)
 {
     void *p = aligned_alloc(64, (bytes + 63) / 64 * 64);
@@ -136,9 +201,15 @@ static const char *check(trial t)
         multiply_turned(&t);
     else
         multiply(&t, t.a, t.c, ROWS);
-    const char *fault = !values_agree(&t)                ? "wrong values"
-                        : !t.ta && !rows_agree(&t, some) ? "a row's bits depend on its place"
-                                                         : NULL;
+    const char *fault = NULL;
+    if (!values_agree(&t))
+        fault = "wrong values";
+    else if (!t.ta && !rows_agree(&t, some))
+        fault = "a row's bits depend on its place";
+    else if (!t.ta && t.p->finish && !ends_agree(&t, some))
+        fault = "sums end wrong";
+    else if (t.tb && t.p->few && !few_agree(&t, some))
+        fault = "few rows have other bits than many";
     free(t.a), free(t.turned), free(t.b), free(t.c), free(t.work), free(t.tile), free(some);
     return fault;
 }

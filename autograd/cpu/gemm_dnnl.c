@@ -1,4 +1,4 @@
-/* bf16 tiles with f32 sums by oneDNN. Every thread keeps the primitives that it has used, so that
+/* bf16 tiles with f32 sums by oneDNN. Every thread keeps the primitives that it used last, so that
    looking one up takes no lock. Within a parallel region, or with one thread set, oneDNN starts no
    threads of its own. */
 #include "autograd/cpu/dispatch.h"
@@ -26,14 +26,19 @@ typedef struct {
     shape key;
     dnnl_primitive_t primitive;
     dnnl_memory_t a, b, c, scratch;
-    void *scratch_bytes;
+    void *own;     /* scratch, where QP_PACK_BYTES are too few */
+    uint64_t used; /* when, counted in products */
 } entry;
 
+/* A shape belongs to one set, in which the entry that was used longest ago makes way. Weight
+   gradients have another depth with every packed length: without an end a run would keep them all.
+   A step of one length has a hundred shapes or so. */
+enum { SETS = QP_DNNL_KEPT / 8, WAYS = 8 };
 typedef struct {
     dnnl_engine_t engine;
     dnnl_stream_t stream;
-    entry *table; /* open addressing, a power of two, half full at most */
-    size_t count, size;
+    entry (*set)[WAYS];
+    uint64_t now;
 } cache;
 
 /* oneDNN 3 made the memory descriptor a handle and dropped the operation descriptor. */
@@ -132,13 +137,11 @@ static void make(entry *e, const shape *s, dnnl_engine_t engine)
     MUST(dnnl_primitive_create(&e->primitive, pd));
     desc work = scratch_desc(pd);
     size_t bytes = (desc_bytes(&work) + 63) / 64 * 64;
-    e->scratch_bytes = bytes ? aligned_alloc(64, bytes) : NULL;
-    QP_ASSERT(e->scratch_bytes || !bytes, "out of memory for a product's %zu bytes", bytes);
+    e->own = bytes > QP_PACK_BYTES ? qp_xaligned(64, bytes) : NULL;
     e->a = memory_new(&a, engine);
     e->b = memory_new(&b, engine);
     e->c = memory_new(&c, engine);
     e->scratch = memory_new(&work, engine);
-    MUST(dnnl_memory_set_data_handle(e->scratch, e->scratch_bytes));
     MUST(dnnl_primitive_desc_destroy(pd));
     MUST(dnnl_primitive_attr_destroy(attr));
     desc_release(&a);
@@ -155,40 +158,22 @@ static size_t hash(const shape *s)
     return (size_t)(h >> 32);
 }
 
-/* The entry of this shape, or the free one where it belongs. */
-static entry *slot(const cache *c, const shape *s)
+static void drop(entry *e)
 {
-    size_t i = hash(s);
-    while (c->table[i & (c->size - 1)].primitive &&
-           memcmp(&c->table[i & (c->size - 1)].key, s, sizeof *s) != 0)
-        i++;
-    return &c->table[i & (c->size - 1)];
-}
-
-static void grow(cache *c)
-{
-    cache old = *c;
-    c->size = old.size ? 2 * old.size : 64;
-    c->table = calloc(c->size, sizeof *c->table);
-    QP_ASSERT(c->table, "out of memory for %zu products", c->size);
-    for (size_t i = 0; i < old.size; i++)
-        if (old.table[i].primitive) *slot(c, &old.table[i].key) = old.table[i];
-    free(old.table);
+    if (!e->primitive) return;
+    dnnl_memory_t memory[] = { e->a, e->b, e->c, e->scratch };
+    for (int k = 0; k < 4; k++) MUST(dnnl_memory_destroy(memory[k]));
+    MUST(dnnl_primitive_destroy(e->primitive));
+    free(e->own);
+    *e = (entry){ 0 };
 }
 
 /* A thread that ends takes what it kept along. */
 static void cache_release(void *arg)
 {
     cache *c = arg;
-    for (size_t i = 0; i < c->size; i++) {
-        entry *e = &c->table[i];
-        if (!e->primitive) continue;
-        dnnl_memory_t memory[] = { e->a, e->b, e->c, e->scratch };
-        for (int k = 0; k < 4; k++) MUST(dnnl_memory_destroy(memory[k]));
-        MUST(dnnl_primitive_destroy(e->primitive));
-        free(e->scratch_bytes);
-    }
-    free(c->table);
+    for (int i = 0; i < SETS * WAYS; i++) drop(&c->set[i / WAYS][i % WAYS]);
+    free(c->set);
     MUST(dnnl_stream_destroy(c->stream));
     MUST(dnnl_engine_destroy(c->engine));
     *c = (cache){ 0 };
@@ -201,32 +186,48 @@ static void make_key(void)
     QP_ASSERT(!failed, "no room for a thread's own products: error %d", failed);
 }
 
+static void begin(cache *c)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_key);
+    pthread_setspecific(thread_end, c);
+    c->set = qp_xcalloc(SETS, sizeof *c->set);
+    MUST(dnnl_engine_create(&c->engine, dnnl_cpu, 0));
+    MUST(dnnl_stream_create(&c->stream, c->engine, dnnl_stream_default_flags));
+}
+
 static entry *find(cache *c, const shape *s)
 {
-    if (!c->engine) {
-        static pthread_once_t once = PTHREAD_ONCE_INIT;
-        pthread_once(&once, make_key);
-        pthread_setspecific(thread_end, c);
-        MUST(dnnl_engine_create(&c->engine, dnnl_cpu, 0));
-        MUST(dnnl_stream_create(&c->stream, c->engine, dnnl_stream_default_flags));
-    }
-    if (2 * c->count >= c->size) grow(c);
-    entry *e = slot(c, s);
-    if (!e->primitive) {
+    if (!c->engine) begin(c);
+    entry *set = c->set[hash(s) % SETS], *oldest = set, *e = set;
+    for (; e < set + WAYS && memcmp(&e->key, s, sizeof *s) != 0; e++)
+        if (e->used < oldest->used) oldest = e;
+    if (e == set + WAYS) {
+        e = oldest;
+        drop(e);
         make(e, s, c->engine);
-        c->count++;
     }
+    e->used = ++c->now;
     return e;
+}
+
+static _Thread_local cache own;
+
+int qp_dnnl_kept(void)
+{
+    int n = 0;
+    for (int i = 0; own.set && i < SETS * WAYS; i++) n += own.set[i / WAYS][i % WAYS].used > 0;
+    return n;
 }
 
 static void multiply(const qp_tile *t)
 {
-    static _Thread_local cache own;
     shape s = { t->rows, t->cols, t->depth, t->lda, t->ldb, t->ldc, t->ta, t->tb, t->add };
     entry *e = find(&own, &s);
     MUST(dnnl_memory_set_data_handle(e->a, (void *)t->a));
     MUST(dnnl_memory_set_data_handle(e->b, (void *)t->b));
     MUST(dnnl_memory_set_data_handle(e->c, t->c));
+    MUST(dnnl_memory_set_data_handle(e->scratch, e->own ? e->own : t->work));
     dnnl_exec_arg_t args[] = { { DNNL_ARG_SRC, e->a },
                                { DNNL_ARG_WEIGHTS, e->b },
                                { DNNL_ARG_DST, e->c },

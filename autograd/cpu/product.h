@@ -101,6 +101,9 @@ const qp_product *qp_blas_f32(void);
  * promise. */
 const qp_product *qp_dnnl_bf16(bool constant_rows);
 bool qp_dnnl_has_amx(void);
+/* How many of oneDNN's primitives the calling thread keeps: QP_DNNL_KEPT at most. */
+enum { QP_DNNL_KEPT = 512 };
+int qp_dnnl_kept(void);
 /* x86-64 only, and only after the CPU was asked for AVX-512, or for AVX512-BF16. */
 const qp_product *qp_amx_bf16(void);
 extern const qp_product qp_avx512_bf16;

@@ -109,6 +109,85 @@ START_TEST(the_self_test_refuses_wrong_products)
 }
 END_TEST
 
+/* Loops whose sums end wrong, of which one bit of few rows is another, and nothing else. */
+static void forgets_alpha(const qp_tile *t)
+{
+    qp_tile other = *t;
+    qp_finish f = t->finish ? *t->finish : (qp_finish){ 0 };
+    f.alpha = 1;
+    if (t->finish) other.finish = &f;
+    qp_product_for(QP_F32)->multiply(&other);
+}
+
+static void forgets_more(const qp_tile *t)
+{
+    qp_tile other = *t;
+    other.more = NULL;
+    qp_product_for(QP_F32)->multiply(&other);
+}
+
+static void one_bit(const qp_few *f)
+{
+    qp_product_for(QP_F32)->few(QP_F32, QP_F32)(f);
+    if (f->rows == QP_FEW_ROWS) f->c[7 * f->ldc + 9] *= 1 + 0x1p-23f;
+}
+
+static qp_few_fn *gives_one_bit(qp_storage weight, qp_storage type)
+{
+    return weight == QP_F32 && type == QP_F32 ? one_bit : NULL;
+}
+
+START_TEST(the_self_test_refuses_wrong_ends_and_few_rows)
+{
+    setenv("QP_PRODUCT", "loop", 1);
+    qp_product p = *qp_product_for(QP_F32);
+    ck_assert_ptr_eq(qp_product_fault(&p), NULL);
+    p.multiply = forgets_alpha;
+    ck_assert_str_eq(qp_product_fault(&p), "sums end wrong");
+    p.multiply = forgets_more;
+    ck_assert_str_eq(qp_product_fault(&p), "sums end wrong");
+    p = *qp_product_for(QP_F32);
+    if (!p.few) return; /* a CPU without AVX-512 */
+    p.few = gives_one_bit;
+    ck_assert_str_eq(qp_product_fault(&p), "few rows have other bits than many");
+}
+END_TEST
+
+/* Every length is another depth of dy^T x. A product that was dropped is made again as it was. */
+START_TEST(a_thread_keeps_no_more_of_onednn_than_it_says)
+{
+    enum { ROWS = 3, COLS = 16, DEPTHS = 1500, FIRST = 5 };
+    const qp_product *p = qp_dnnl_bf16(false);
+    if (!p) return; /* a CPU without bf16 products */
+    static uint16_t a[ROWS * (DEPTHS + FIRST)], b[COLS * (DEPTHS + FIRST)];
+    static float c[ROWS * COLS], again[ROWS * COLS];
+    qp_cpu_threads(1);
+    for (size_t i = 0; i < sizeof a / sizeof *a; i++) a[i] = (uint16_t)(0x3f80 + i % 50);
+    for (size_t i = 0; i < sizeof b / sizeof *b; i++) b[i] = (uint16_t)(0xbf00 + i % 70);
+    qp_tile t = { .rows = ROWS,
+                  .cols = COLS,
+                  .a = a,
+                  .b = b,
+                  .c = c,
+                  .lda = ROWS,
+                  .ldb = COLS,
+                  .ldc = COLS,
+                  .ta = true };
+    t.work = aligned_alloc(64, QP_PACK_BYTES);
+    int most = 0;
+    for (int i = 0; i <= DEPTHS; i++) {
+        t.c = i == 0 ? c : again;
+        t.depth = FIRST + i % DEPTHS;
+        p->multiply(&t);
+        most = qp_dnnl_kept() > most ? qp_dnnl_kept() : most;
+        if (i == 100) ck_assert_int_gt(most, 90);
+    }
+    ck_assert_int_le(most, QP_DNNL_KEPT);
+    ck_assert_mem_eq(c, again, sizeof c);
+    free(t.work);
+}
+END_TEST
+
 /* The program runs itself again where settings are missing: arguments and exit code must survive
  * that. */
 START_TEST(running_again_keeps_arguments_and_exit_code)
@@ -142,6 +221,8 @@ Suite *suite_dispatch(void)
     tcase_add_test(t, a_named_product_is_preferred);
     tcase_add_test(t, running_again_keeps_arguments_and_exit_code);
     tcase_add_test(t, the_self_test_refuses_wrong_products);
+    tcase_add_test(t, the_self_test_refuses_wrong_ends_and_few_rows);
+    tcase_add_test(t, a_thread_keeps_no_more_of_onednn_than_it_says);
     suite_add_tcase(s, t);
     return s;
 }
