@@ -1,6 +1,6 @@
 /* y = softmax(q k^T / sqrt(e)) v without the matrix of scores: a tile of keys at a time, all that
    came before rescaled when a larger score appears. Dao et al. 2022, arXiv:2205.14135. */
-#include "autograd/cpu/attention.h"
+#include "autograd/cpu/attention_few.h"
 
 /* A thread's scratch for one tile of rows. */
 typedef struct {
@@ -29,10 +29,6 @@ static scratch scratch_of(const attn *p, R *slot)
     x.k = (H *)(x.places + rows * QP_ATTN_PLACES);
     return x;
 }
-
-/* A new largest score moves a row's top only where it is this much above it, in powers of two: what
-   was summed before is seldom rescaled, and e^(score - top) stays small. A row decides alone. */
-static const R SLACK = 8;
 
 /* Scores of one block become 2^(steep * s - top). What was summed before follows the new top:
    `keep` is the factor of each lane; true where one is not 1. Keys go four at a time to shorten the
@@ -85,6 +81,7 @@ static void finish(const attn *p, const attn_rows *w, const scratch *x, T *y, R 
 
 static void forward_tile(const attn *p, attn_tile t, int64_t head, T *y, R *lse, R *slot)
 {
+    if (few_tile(p, t, head, y, lse, slot)) return;
     const scratch x = scratch_of(p, slot);
     const attn_rows w = attn_rows_of(p, t, head, x.places);
     const int64_t ep = p->ep, ee = p->ee;

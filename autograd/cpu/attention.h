@@ -174,6 +174,10 @@ static inline void attn_fetch(const attn *p, const T *x, int64_t head, int64_t j
     }
 }
 
+/* A new largest score moves a row's top only where it is this much above it, in powers of two: what
+   was summed before is seldom rescaled, and e^(score - top) stays small. A row decides alone. */
+static const R SLACK = 8;
+
 /* Functions of every lane. */
 static inline vec attn_exp2(vec x)
 {

@@ -44,12 +44,12 @@ static inline vec madd(vec sum, E a, evec b)
 {
     return (vec)_mm512_dpbf16_ps((__m512)sum, (__m512bh)_mm512_set1_epi32((int)a), (__m512bh)b);
 }
-/* The same where a row sees `seen` of the element's values; the sum alone where it sees none. */
+/* The same where a row sees `seen` of the element's values; the sum alone where it sees none. No
+   masked product: gcc 12 may keep eight of such a mask's sixteen bits, and drop half the lanes. */
 static inline vec madd_seen(vec sum, E a, evec b, int64_t seen)
 {
     const __m512i own = _mm512_and_si512(b, _mm512_set1_epi32(seen > 1 ? -1 : 0xffff));
-    return (vec)_mm512_mask_dpbf16_ps((__m512)sum, seen > 0 ? 0xffff : 0,
-                                      (__m512bh)_mm512_set1_epi32((int)a), (__m512bh)own);
+    return seen > 0 ? madd(sum, a, own) : sum;
 }
 /* VL values to halves, and two times VL values to elements. */
 static inline void cut(H *to, vec v)

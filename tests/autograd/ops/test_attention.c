@@ -304,6 +304,41 @@ START_TEST(decoding_from_a_cache_equals_one_pass)
 }
 END_TEST
 
+/* Up to eight rows take a way of their own where the CPU has AVX-512: one to three queries of heads
+   that share a key head alone, with two, three or seven others, in documents about as long as tiles
+   of keys, two of which a piece may touch. */
+START_TEST(few_queries_have_the_bits_of_many)
+{
+    enum { G = 2, N = 195 };
+    static const int64_t reps[] = { 1, 3, 4, 8 }, sizes[] = { 20, 64, 96, 3 };
+    qp_storage type;
+    if (!test_build(_i, &type)) return;
+    int32_t first[ROWS], last[ROWS];
+    pack(first, last);
+    for (int64_t i = 0; i < 16; i++) {
+        qp_ctx c;
+        test_ctx(&c, NULL);
+        const int64_t h = reps[i / 4] * G, e = sizes[i % 4];
+        task all = random_task(&c, type, N, N, h, G, e, first, last);
+        all.dy = NULL;
+        const char *y = run(&c, &all).y;
+        const size_t q = qp_storage_bytes(type, h * e);
+        for (int64_t n = 1; n <= 3; n++)
+            for (int64_t at = 0; at + n <= N; at += n) {
+                qp_scope scope;
+                qp_scope_open(&c.arena, &scope);
+                const int64_t key0 = first[at], m = last[at + n - 1] + 1 - key0;
+                const task few = part(&c, &all, at, n, key0, m);
+                ck_assert_msg(!memcmp(y + at * q, run(&c, &few).y, n * q),
+                              "%lld rows from %lld of %lld heads of %lld", (long long)n,
+                              (long long)at, (long long)h, (long long)e);
+                qp_scope_close(&c.arena, &scope);
+            }
+        qp_ctx_release(&c);
+    }
+}
+END_TEST
+
 /* A long document's dk and dv are sums of several slices of its queries; here each is run alone. */
 START_TEST(gradients_of_keys_add_up_over_pieces_of_queries)
 {
@@ -483,6 +518,7 @@ Suite *suite_attention(void)
                         TEST_BUILDS);
     tcase_add_loop_test(t, each_head_equals_itself_alone, 0, TEST_BUILDS);
     tcase_add_loop_test(t, decoding_from_a_cache_equals_one_pass, 0, TEST_BUILDS);
+    tcase_add_loop_test(t, few_queries_have_the_bits_of_many, 0, TEST_BUILDS);
     tcase_add_test(t, gradients_of_keys_add_up_over_pieces_of_queries);
     tcase_add_loop_test(t, thread_count_does_not_change_a_bit, 0, TEST_BUILDS);
     tcase_add_loop_test(t, keys_that_a_row_does_not_see_may_be_anything, 0, TEST_BUILDS);
