@@ -130,10 +130,15 @@ measure() {
     if [ ! -e "$to" ] || better "$name" "$work/new" "$to"; then cp "$work/new" "$to"; fi
 }
 
-peaks() { # the best seen so far: the clock drifts
-    run quipu peak | cat - "$work/peaks" 2>/dev/null |
-        awk '{ if ($2 + 0 > v[$1]) v[$1] = $2 } END { for (k in v) print k, v[k] }' >"$work/peaks.new"
-    mv "$work/peaks.new" "$work/peaks"
+# This minute's limits, into $work/now: "bf16 1.04e12". Those of all minutes: $work/peaks.
+peaks() {
+    run quipu peak >"$work/now"
+    cat "$work/now" >>"$work/peaks"
+}
+
+best() { # FILE: of each limit there the highest, and the lowest
+    awk '{ if ($2 + 0 > v[$1]) v[$1] = $2; if (!($1 in low) || $2 + 0 < low[$1]) low[$1] = $2 }
+        END { for (k in v) print k, v[k], low[k] }' "$1"
 }
 
 # What a row's ratio rests on, for below the table: peak and held memory, or the points of the growth curve.
@@ -159,6 +164,7 @@ note() {
 row() {
     rm -f "$work/q" "$work/p"
     state=ok peer=none
+    cp "$work/now" "$work/limits"
     for _ in $(seq "$REPEAT"); do # shellcheck disable=SC2086
         measure "$work/q" "$3" $2 || state=failed
         rest=$5
@@ -170,11 +176,14 @@ row() {
         done
     done
     [ "$peer" = none ] && [ "$5" != - ] && peer=missing
+    peaks
+    cat "$work/now" >>"$work/limits"
     note "$1"
     touch "$work/q" "$work/p"
+    peak=$(best "$work/limits" | awk -v limit="$4" '$1 == limit { print $2 }')
     rate=$(awk '$1 == "flops_per_s" || $1 == "bytes_per_s" { print $2 }' "$work/q" | tail -n 1)
-    echo "$1|$3|$4|$(figure "$3" "$work/q")|$(figure "$3" "$work/p")|$rate|$state|$peer|$6" | tee -a "$work/results" |
-        awk -f bench/peers/table.awk "$work/peaks" -
+    echo "$1|$3|$4|$(figure "$3" "$work/q")|$(figure "$3" "$work/p")|$rate|$state|$peer|$6|$peak" | tee -a "$work/results" |
+        awk -f bench/peers/table.awk
 }
 
 main() { # whole in memory before it runs: the script may be edited meanwhile
@@ -185,14 +194,13 @@ main() { # whole in memory before it runs: the script may be edited meanwhile
         if [ -n "$ROWS" ]; then case ",$ROWS," in *",$name,"*) ;; *) continue ;; esac fi
         row "$name" "$quipu" "$fig" "$limit" "$peers" "$wanted"
     done <"$work/rows"
-    peaks
     [ -s "$work/results" ] || { echo "bench-peers: no row of that name in bench/peers/rows: $ROWS" >&2; exit 2; }
     echo
-    echo "limits, the best of before and after: $(tr '\n' ' ' <"$work/peaks")"
-    awk -v head=1 -f bench/peers/table.awk "$work/peaks" "$work/results"
+    best "$work/peaks" | awk '{ printf "limit %s: %.4g to %.4g in this run; a share is of the better of just before and just after its row\n", $1, $3, $2 }'
+    awk -v head=1 -f bench/peers/table.awk "$work/results"
     [ ! -e "$work/notes" ] || { echo; cat "$work/notes"; }
     cp "$work/log" "$B/bench-peers.log"
-    awk -v head=1 -v md=1 -f bench/peers/table.awk "$work/peaks" "$work/results" >"$B/bench-peers.md"
+    awk -v head=1 -v md=1 -f bench/peers/table.awk "$work/results" >"$B/bench-peers.md"
     ! grep -q '|failed|' "$work/results"
 }
 main; exit

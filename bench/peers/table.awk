@@ -1,4 +1,4 @@
-# peaks ("bf16 1.04e12"), then results (name|figure|limit|quipu|peer|rate|state|peer's state|wanted): a line a row.
+# Results (name|figure|limit|quipu|peer|rate|state|peer's state|wanted|the limit's value): a line a row.
 # head=1: with a head; md=1: as Markdown.
 function human(figure, v) {
     if (v == "") return "-"
@@ -34,11 +34,10 @@ BEGIN {
     if (head) printf format, md ? "row" : "", "quipu", "peer", "ratio", "share", "wanted", ""
     if (head && md) print "|---|---|---|---|---|---|---|"
 }
-NR == FNR { split($0, p, " "); peak[p[1]] = p[2]; next }
 {
     value = $4
     ratio = $4 != "" && $5 > 0 ? $4 / $5 : ""
-    share = $3 in peak && $6 != "" ? $6 / peak[$3] : ""
+    share = $10 > 0 && $6 != "" ? $6 / $10 : ""
     verdict = $7 == "failed" ? "failed" : $9 == "-" ? "" : met($9) ? "met" : $8 == "missing" && $9 ~ /ratio/ ? "no peer" : "missed"
     printf format, $1, human($2, $4), $8 == "missing" ? "no peer" : human($2, $5), ratio == "" ? "-" : sprintf("%.2fx", ratio),
         share == "" ? "-" : sprintf("%.0f%%", 100 * share), $9, verdict
