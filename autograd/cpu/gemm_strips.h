@@ -159,26 +159,8 @@ static inline __attribute__((always_inline)) void chain(pack_fn *pack, const int
     pack(out + done * width, &more, first, lines, k + done - own, steps - done);
 }
 
-/* Part `part` of `parts` of what strip_of_b will read, into L2: its lines are too short, and too
-   far apart, for the processor to see them coming. */
-static void fetch(const qp_tile *t, int64_t first, int64_t lines, int64_t k, int64_t depth,
-                  int64_t part, int64_t parts)
-{
-    const int64_t n = t->tb ? lines : depth, from = t->tb ? first : k, at = t->tb ? k : first;
-    int64_t ld = t->ldb * (int64_t)sizeof(V), bytes = (t->tb ? depth : lines) * (int64_t)sizeof(V);
-    const char *b = (const char *)t->b + from * ld + at * (int64_t)sizeof(V);
-    if (READS && t->w) {
-        const qp_storage w = t->w->storage;
-        ld = (int64_t)qp_storage_bytes(w, qp_cols(t->w));
-        bytes = (int64_t)qp_storage_bytes(w, depth);
-        b = (const char *)t->w->data + (t->w0 + from) * ld + qp_storage_bytes(w, t->k0 + at);
-    }
-    for (int64_t i = part * n / parts; i < (part + 1) * n / parts; i++)
-        for (int64_t l = 0; l < bytes; l += 64) __builtin_prefetch(b + i * ld + l, 0, 2);
-}
-
 /* The block that is stored two blocks on: a line that comes from memory takes as long as a block.
- */
+   A step of the 15M shape is 3 % faster for it. */
 static void fetch_end(const strip *s, int64_t i, int64_t rows)
 {
     const qp_tile *t = s->t;
@@ -198,21 +180,18 @@ static void rows_of_tile(strip s, int64_t rows, int64_t k)
     E *a = s.t->work, *b = a + A_BYTES / sizeof(E);
     const int64_t cols = s.t->cols, wide = (s.steps < STEPS ? STEPS / s.steps : 1) * NR;
     const int64_t size = (s.steps + (READS && s.t->w ? s.steps / SCALED : 0)) * NR;
-    const int64_t depth = least(s.steps * PER, s.t->depth - k * PER); /* none where all is more's */
     if (s.packed) chain(strips_of_a, MR, a, s.t, s.i0, rows, k, s.steps);
     s.a = s.packed ? (const V *)a : (const V *)s.t->a + s.i0 * s.t->lda + k * PER;
     for (int64_t j = 0; j < cols; j += wide) {
-        const int64_t end = least(cols, j + wide), next = least(wide, cols - end);
+        const int64_t end = least(cols, j + wide);
         for (s.b = b, s.j = j; s.j < end; s.j += NR)
             chain(strip_of_b, NR, b + (s.j - j) / NR * size, s.t, s.j, least(NR, end - s.j), k,
                   s.steps);
-        for (int64_t i = 0; i < rows; i += MR) {
-            fetch(s.t, end, next, k * PER, depth, i / MR, (rows + MR - 1) / MR);
+        for (int64_t i = 0; i < rows; i += MR)
             for (s.b = b, s.j = j; s.j < end; s.j += NR, s.b += size) {
                 fetch_end(&s, i + 2 * MR, rows);
                 one(&s, i, least(MR, rows - i), least(NR, end - s.j));
             }
-        }
     }
 }
 
@@ -220,6 +199,7 @@ static void multiply(const qp_tile *t)
 {
     enum { EVEN = 32 / PER };
     /* A packed line of A serves all columns: where those are one strip, it is used where it lies.
+       x a^T of LoRA in bf16, 2,048 deep and 576: 370 to 660 and 385 to 770 GFLOP/s; f32 the same.
      */
     const bool thin = !t->ta && t->cols <= NR && t->depth % PER == 0 && !t->more;
     const int64_t steps = steps_of(t) + (t->more ? steps_of(t->more) : 0);
