@@ -167,14 +167,17 @@ START_TEST(row_alone_equals_row_among_130)
 }
 END_TEST
 
-/* Q8_0 blocks of random bytes under scales of which no product fits bf16. */
+/* Q4_1 blocks of random bytes under scales of which no product fits bf16; a type whose values every
+   product rounds. */
 static void *blocks(qp_ctx *c, int64_t n)
 {
-    const size_t bytes = qp_storage_bytes(QP_Q8_0, n);
+    const size_t bytes = qp_storage_bytes(QP_Q4_1, n);
     uint8_t *w = qp_arena_alloc(&c->arena, bytes);
     for (size_t i = 0; i < bytes; i++) w[i] = (uint8_t)qp_rng_below(5, 0, i, 256);
-    for (int64_t b = 0; b < n / 32; b++)
-        memcpy(w + b * 34, &(uint16_t){ qp_to_f16(0.01f + 0.0001f * (float)b) }, 2);
+    for (int64_t b = 0; b < n / 32; b++) {
+        const float d = 0.1f + 0.001f * (float)b;
+        memcpy(w + b * 20, (uint16_t[]){ qp_to_f16(d), qp_to_f16(-7.7f * d) }, 4);
+    }
     return w;
 }
 
@@ -188,9 +191,9 @@ START_TEST(a_stored_head_equals_its_values_in_the_compute_type)
     qp_ctx c;
     test_ctx(&c, NULL);
     for (int i = 0; i < N; i++) all[i] = i * 3;
-    qp_tensor *w[2] = { qp_wrap_data(&c, QP_Q8_0, 2, (int64_t[]){ V, D }, blocks(&c, V * D)),
+    qp_tensor *w[2] = { qp_wrap_data(&c, QP_Q4_1, 2, (int64_t[]){ V, D }, blocks(&c, V * D)),
                         qp_new(&c, st, 2, (int64_t[]){ V, D }) };
-    qp_weight_convert(w[1]->data, st, w[0]->data, QP_Q8_0, V * D);
+    qp_weight_convert(w[1]->data, st, w[0]->data, QP_Q4_1, V * D);
     double nll[2][N];
     void *dx[2];
     for (int i = 0; i < 2; i++) {
