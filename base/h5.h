@@ -1,9 +1,9 @@
-/* HDF5 for checkpoints and token stores: a flat set of named arrays and attributes. HDF5 itself only
-   lays the file out and describes it, in memory; the arrays are written by qp_out, from where they
-   lie, because HDF5 on a full disk reports nothing until close, never syncs, may crash at exit, and
-   in memory holds a copy of everything. H5dont_atexit is called first. Equal content makes equal
-   bytes. Readable by h5dump and h5py. The library is the serial one: calls from one thread at a
-   time. */
+/* HDF5 for checkpoints and token stores: a flat set of named arrays and attributes. HDF5 itself
+   only lays the file out and describes it, in memory; the arrays are written by qp_out, from where
+   they lie, because HDF5 on a full disk reports nothing until close, never syncs, may crash at
+   exit, and in memory holds a copy of everything. H5dont_atexit is called first. Equal content
+   makes equal bytes. Readable by h5dump and h5py. The library is the serial one: calls from one
+   thread at a time. */
 #ifndef QP_BASE_H5_H
 #define QP_BASE_H5_H
 #include "base/dtype.h"

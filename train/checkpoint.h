@@ -23,9 +23,9 @@ qp_status qp_link(const char *run, const char *what, const char *target, qp_err 
 /* Deletes the oldest checkpoints beyond `keep`, never the newest nor the one that run/best names.
  */
 qp_status qp_checkpoint_prune(const char *run, int64_t keep, qp_err *err) QP_MUST_CHECK;
-/* Path of the newest checkpoint that is whole, NULL when there is none. Broken ones, whose bytes are
-   not those of the manifest, are reported and put aside as NAME.broken; one that cannot be read now
-   is an error, for it may be whole. The caller frees it. */
+/* Path of the newest checkpoint that is whole, NULL when there is none. Broken ones, whose bytes
+   are not those of the manifest, are reported and put aside as NAME.broken; one that cannot be read
+   now is an error, for it may be whole. The caller frees it. */
 qp_status qp_checkpoint_newest(const char *run, char **path, qp_err *err) QP_MUST_CHECK;
 /* Removes what a killed run left half-written, *.tmp; a folder that was about to be replaced and
    has no successor gets its name back. */
