@@ -369,7 +369,12 @@ START_TEST(planning_the_largest_model_touches_nothing_of_it)
     char *words = qp_xformat(SIZES "sequence_len=32", 16384, 53248, 126, 128, 128256);
     expect(run("plan --json %s", words), 0);
     ck_assert_double_gt(json_number("peak_rss_bytes"), 18 * 405e9);
-    ck_assert_double_lt(children_peak(), 200e6);
+#ifdef QP_ASAN
+    const double most = 2e9; /* with the sanitizer's shadow: 0.42 GB seen */
+#else
+    const double most = 200e6;
+#endif
+    ck_assert_double_lt(children_peak(), most);
     free(words);
 }
 END_TEST
