@@ -7,8 +7,8 @@
    them, and the scales turn with them; picking those out one by one took a third of the time.
 
    Decoding SmolLM2 in Q4_0 got 1.5 times as fast as with values rounded to bf16, 16 rows 2.6 times,
-   64 rows 1.3 times; 512 rows take 7 % longer, since a sixteenth more multiply-adds and the way of
-   sums through L1 cost more than unpacking saves. */
+   64 rows 1.3 times; 512 rows take 5 to 10 % longer, since a sixteenth more multiply-adds and the
+   way of sums through L1 cost more than unpacking saves. */
 #ifndef QP_AUTOGRAD_CPU_GEMM_BLOCKS_H
 #define QP_AUTOGRAD_CPU_GEMM_BLOCKS_H
 #include "autograd/cpu/turn.h"
